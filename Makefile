@@ -1,0 +1,70 @@
+# Each target is complete by itself: it sets up what it needs in .venv first, which is instant when nothing changed.
+#
+# Choices, given as `make lab NAME=value`:
+#   PYTHON=python3.12     the Python to build on (default: the first suitable one found)
+#   TORCH=cpu             PyTorch's CPU build on Linux: smaller; other values as for uv's --torch-backend
+#   LABFLAGS=--no-browser, PYTESTFLAGS='-k hmc', NOTEBOOKS=lessons/…, SEEDS=5, PINFLAGS=--upgrade
+
+PYTHON ?=
+TORCH ?=
+LABFLAGS ?=
+PYTESTFLAGS ?=
+NOTEBOOKS ?=
+SEEDS ?= 5
+PINFLAGS ?=
+
+# Any Python 3 can start the set-up; it looks for a suitable one itself, or says what to install.
+ANY_PYTHON = $(shell for p in $(PYTHON) python3 python3.13 python3.12 python3.11 python; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 6))' >/dev/null 2>&1 && echo "$$p" && break; done)
+SETUP = $(or $(ANY_PYTHON),$(error No Python was found. Install Python 3.12 and run make again)) \
+	tools/setup_env.py --python '$(PYTHON)' --torch '$(TORCH)'
+RUN = .venv/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help env env-test lab test exercises readme reseed execute bench lint format pins clean
+
+help: ## Show this list
+	@echo 'make lab and make test are all you need; each sets up everything on its first run.'
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@sed -n '/^# Choices/,/^$$/s/^# *//p' Makefile | sed 's/^[A-Z]*=/  &/'
+
+env:
+	@$(SETUP)
+
+env-test:
+	@$(SETUP) --extra test
+
+lab: env ## Set up everything and open JupyterLab on the course map
+	JUPYTER_CONFIG_PATH=tools/jupyter $(RUN) -m jupyterlab $(LABFLAGS) README.md
+
+test: env-test ## Set up everything and run all tests
+	$(RUN) -m pytest $(PYTESTFLAGS)
+
+exercises: env-test ## Write exercises/ from solutions/
+	$(RUN) tools/make_exercises.py
+
+execute: env-test ## Run lessons and solutions top to bottom and store their outputs (NOTEBOOKS=… for some)
+	$(RUN) tools/execute_notebooks.py $(NOTEBOOKS)
+
+readme: env-test ## Write README's claims table, course map and kill score from the notebooks
+	$(RUN) tools/update_readme.py
+
+reseed: env-test ## Run every lesson on SEEDS fresh seeds and report how often each verdict holds
+	$(RUN) tools/reseed.py $(SEEDS)
+
+bench: env-test ## Measure speed against loops, vmap and peers
+	$(RUN) -m benchmarks
+
+lint: env-test ## Check code and notebooks with ruff
+	$(RUN) -m ruff check . && $(RUN) -m ruff format --check .
+
+format: env-test ## Format code and notebooks with ruff
+	$(RUN) -m ruff check --fix . ; $(RUN) -m ruff format .
+
+pins: env ## Write requirements.txt anew from pyproject.toml (PINFLAGS=--upgrade for newest versions)
+	$(RUN) -m uv pip compile pyproject.toml --all-extras --universal \
+		--custom-compile-command 'make pins' --quiet $(PINFLAGS) --output-file requirements.txt
+
+clean: ## Remove .venv and what tools have left behind; your notebooks stay
+	rm -rf .venv build dist ./*.egg-info .pytest_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
