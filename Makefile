@@ -61,7 +61,8 @@ lint: env-test ## Check code and notebooks with ruff
 format: env-test ## Format code and notebooks with ruff
 	$(RUN) -m ruff check --fix . ; $(RUN) -m ruff format .
 
-pins: env ## Write requirements.txt anew from pyproject.toml (PINFLAGS=--upgrade for newest versions)
+pins: ## Write requirements.txt anew from pyproject.toml (PINFLAGS=--upgrade for newest versions)
+	@$(SETUP) --installer-only
 	$(RUN) -m uv pip compile pyproject.toml --all-extras --universal \
 		--custom-compile-command 'make pins' --quiet $(PINFLAGS) --output-file requirements.txt
 
