@@ -1,0 +1,226 @@
+"""Run notebooks top to bottom in a fresh kernel and store their outputs: `execute_notebooks.py [PATH ...]`.
+
+A path is a notebook or a folder; without one, all lessons and solutions run. A lesson also gets its measured
+seconds (metadata `bdl.seconds`, which the tests hold it to) and the line in its title cell that states them.
+A notebook that raises an error keeps the outputs it had.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import ipykernel.kernelspec
+import nbformat
+from jupyter_client import AsyncKernelManager
+from jupyter_client.kernelspec import KernelSpec
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbformat import NotebookNode
+
+ROOT = Path(__file__).resolve().parents[1]
+TREES = ("lessons", "solutions", "exercises")
+WIDGET = "application/vnd.jupyter.widget-view+json"
+LIVE = "Live here: run this cell to get the controls."
+FAILURES = (CellExecutionError, CellTimeoutError, DeadKernelError)
+
+
+class ThisPythonKernel(AsyncKernelManager):
+    """A kernel of the Python that runs this, whatever kernels the machine has registered under that name."""
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        return KernelSpec(
+            resource_dir=ipykernel.kernelspec.RESOURCES, **ipykernel.kernelspec.get_kernel_dict()
+        )
+
+
+def notebooks(*trees: str, root: Path = ROOT) -> list[Path]:
+    """The notebooks of some trees (or folders, or single files) in course order."""
+    found: list[Path] = []
+    for tree in trees or TREES:
+        path = root / tree
+        found += [path] if path.suffix == ".ipynb" else path.rglob("*.ipynb")
+    return sorted((p for p in found if ".ipynb_checkpoints" not in p.parts), key=course_order)
+
+
+def course_order(path: Path) -> tuple[str, str]:
+    """By lesson number, which starts every notebook's name."""
+    return path.name, path.as_posix()
+
+
+def is_lesson(path: Path) -> bool:
+    return "lessons" in path.parts
+
+
+def kernel_environment(path: Path, *, seed: int = 0, threads: int = 1) -> dict[str, str]:
+    """The environment in which a notebook's kernel shows what any learner would see at small scale."""
+    hidden = {"NBGRADER_EXECUTION", "PYTHONWARNINGS", "PYTEST_CURRENT_TEST"}
+    env = {name: value for name, value in os.environ.items() if name not in hidden}
+    for library in ("OMP", "MKL", "OPENBLAS"):
+        env[f"{library}_NUM_THREADS"] = str(threads)
+    # Jupyter itself tells a kernel its notebook's path in this variable; claims note their lesson from it
+    return env | {"BDL_SCALE": "small", "BDL_SEED": str(seed), "JPY_SESSION_NAME": path.resolve().as_posix()}
+
+
+def execute(
+    path: Path,
+    *,
+    seed: int = 0,
+    threads: int = 1,
+    timeout: float = 1800,
+    on_cell: Callable[[int, float], None] | None = None,
+) -> tuple[NotebookNode, float]:
+    """The executed notebook and the seconds it took; nothing is written.
+
+    `on_cell(i, seconds)` is called after each code cell; `timeout` is for one cell, in seconds.
+    """
+    notebook = nbformat.read(path, as_version=4)
+    started: dict[int, float] = {}
+
+    def finished(cell_index: int, **_: object) -> None:
+        if on_cell:
+            on_cell(cell_index, time.monotonic() - started[cell_index])
+
+    client = NotebookClient(
+        notebook,
+        kernel_manager_class=ThisPythonKernel,
+        timeout=timeout,
+        resources={"metadata": {"path": str(path.resolve().parent)}},
+        store_widget_state=False,
+        record_timing=False,
+        on_cell_execute=lambda cell_index, **_: started.__setitem__(cell_index, time.monotonic()),
+        on_cell_executed=finished,
+    )
+    start = time.monotonic()
+    client.execute(env=kernel_environment(path, seed=seed, threads=threads))
+    return notebook, time.monotonic() - start
+
+
+def tidy(notebook: NotebookNode) -> NotebookNode:
+    """Keep what a reader of the saved notebook sees; drop what depends on the run or needs a live kernel.
+
+    A saved notebook cannot show widgets: a progress bar goes, and a demo becomes the picture it comes with, or
+    a sentence that says how to get it.
+    """
+    kept = {name: value for name, value in notebook.metadata.items() if name not in ("widgets", "signature")}
+    notebook.metadata = NotebookNode(kept)
+    notebook.metadata.kernelspec = {
+        "display_name": "Python 3 (ipykernel)",
+        "language": "python",
+        "name": "python3",
+    }
+    notebook.metadata.language_info = {"name": "python"}
+    for cell in notebook.cells:
+        for volatile in ("execution", "ExecuteTime", "collapsed", "scrolled"):
+            cell.metadata.pop(volatile, None)
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if _still(output)]
+    return notebook
+
+
+def _still(output: NotebookNode) -> bool:
+    """Take the live part out of an output, in place; False where nothing remains to be seen."""
+    data = output.get("data", {})
+    if WIDGET not in data:
+        return True
+    del data[WIDGET]
+    text = data.get("text/plain", "")
+    if set(data) <= {"text/plain"}:
+        if re.search(r"\d+%\||\bit/s\b|s/it\b", text):  # tqdm's bar as text
+            return False
+        data["text/markdown"] = f"▶ *{LIVE}*"
+    data["text/plain"] = f"▶ {LIVE}"
+    return True
+
+
+def spoken(seconds: float) -> str:
+    """A run time the way one says it: `about 40 seconds`, `about 3 minutes`."""
+    if seconds < 55:
+        return f"about {max(10, round(seconds, -1)):.0f} seconds"
+    minutes = round(seconds / 60)
+    return "about a minute" if minutes <= 1 else f"about {minutes} minutes"
+
+
+def state_time(title: str, seconds: float) -> str:
+    """The title cell with its ⏱ line made true; what follows a ` · ` on that line stays."""
+    line = f"⏱ Runs in {spoken(seconds)} on a two-core laptop (measured)"
+    if re.search(r"^⏱", title, flags=re.MULTILINE):
+        return re.sub(r"^⏱.*?(?=$| · )", line, title, count=1, flags=re.MULTILINE)
+    heading, _, rest = title.partition("\n")
+    return f"{heading}\n\n{line}\n\n{rest.lstrip()}".rstrip()
+
+
+def noise(notebook: NotebookNode) -> list[str]:
+    """What the cells wrote to stderr, warnings included."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    return [output.text for output in outputs if output.output_type == "stream" and output.name == "stderr"]
+
+
+def store(path: Path, notebook: NotebookNode, seconds: float) -> None:
+    """Write an executed notebook back, tidied and, for a lesson, with its time."""
+    tidy(notebook)
+    if is_lesson(path):
+        notebook.metadata["bdl"] = {**notebook.metadata.get("bdl", {}), "seconds": max(1, round(seconds))}
+        notebook.cells[0].source = state_time(notebook.cells[0].source, seconds)
+    nbformat.validate(notebook)
+    unfinished = path.with_name(path.name + ".tmp")
+    nbformat.write(notebook, unfinished)
+    unfinished.replace(path)
+
+
+def main(arguments: Iterable[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="notebooks or folders")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of each kernel (default: 1)")
+    parser.add_argument(
+        "--timeout", type=float, default=1800, help="seconds allowed for one cell (default: 1800)"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="run and report, store nothing")
+    options = parser.parse_args(arguments)
+
+    missing = [path for path in options.paths if not path.exists()]
+    if missing:
+        parser.error(f"no such file or folder: {', '.join(map(str, missing))}")
+    paths = notebooks(*[str(p.resolve()) for p in options.paths] or ("lessons", "solutions"))
+    if not paths:
+        parser.error("found no notebooks there")
+
+    troubled = 0
+    for path in paths:
+        name = os.path.relpath(path)
+        cells: dict[int, float] = {}
+
+        def progress(index: int, seconds: float, name: str = name, cells: dict[int, float] = cells) -> None:
+            cells[index] = seconds
+            if sys.stderr.isatty():
+                print(f"\r{name}: {len(cells)} cells, {sum(cells.values()):.0f} s", end="", file=sys.stderr)
+
+        try:
+            notebook, seconds = execute(
+                path, threads=options.threads, timeout=options.timeout, on_cell=progress
+            )
+        except FAILURES as error:
+            print(f"\r{name}: FAILED after {len(cells)} cells, nothing stored\n{error}")
+            troubled += 1
+            continue
+        slowest = sorted(cells, key=cells.get, reverse=True)[:3]
+        slow = ", ".join(f"cell {i} {cells[i]:.1f} s" for i in slowest)
+        print(f"\r{name}: {seconds:.1f} s ({slow})")
+        if stderr := noise(notebook):
+            print("  it wrote to stderr, which the tests do not allow:\n    " + "    ".join(stderr))
+            troubled += 1
+        if not options.dry_run:
+            store(path, notebook, seconds)
+    return 1 if troubled else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
