@@ -23,8 +23,8 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 GB = 1e9
 
-# Disk space for everything installed and downloaded, and what the download is like (measured, with room to spare).
-NEEDS = {"gpu": (7.0, "about 3 GB"), "cpu": (2.0, "about 0.6 GB")}
+# Disk space in GB for everything, the download, and its time at 100 Mbit/s (measured, with room to spare).
+NEEDS = {"gpu": (7.0, "3 GB", "5 minutes"), "cpu": (2.0, "0.5 GB", "a minute")}
 UPDATE_GB = 0.5  # for a change to an environment that is already there
 
 # What a Python says of itself. `_base_executable` is the Python behind a virtual environment, so that an active .venv
@@ -49,6 +49,10 @@ NO_NETWORK = re.compile(
 
 class SetupError(Exception):
     """Set-up cannot go on; the message tells the user why and what to do."""
+
+
+class NoNetwork(SetupError):
+    """Packages could not be downloaded. Installing starts only when all are here, so nothing was changed."""
 
 
 def say(text=""):
@@ -162,7 +166,7 @@ def check_space(need_gb, can_be_smaller):
 
 
 def run(command):
-    """Run `command` in the course folder with its progress shown; return its exit code and the end of what it said."""
+    """Run `command` in the course folder, showing what it says; return its exit code and the end of what it said."""
     environment = dict(os.environ, PIP_USER="0", PIP_DISABLE_PIP_VERSION_CHECK="1")
     environment.setdefault("UV_HTTP_TIMEOUT", "120")
     if sys.stderr.isatty():  # a terminal of its own, or the installer would show no progress bars
@@ -199,43 +203,42 @@ def run(command):
             process.wait()
 
 
-def explain(said, torch=""):
-    """The sentence for an installer that failed, from what it said."""
+def diagnose(said, torch=""):
+    """The error for an installer that failed, from what it said."""
     again = "Then run the same command again; what was downloaded so far is kept."
     if NO_SPACE.search(said):
-        return f"The disk is full, or your quota is used up. Make room for {ROOT} and {uv_cache()}.\n{again}"
+        return SetupError(
+            f"The disk is full, or your quota is used up. Make room for {ROOT} and {uv_cache()}.\n{again}"
+        )
     if NO_NETWORK.search(said) and torch:
-        return (
+        return NoNetwork(
             f"The packages could not be downloaded. With TORCH={torch}, PyTorch comes from an index of its own,\n"
-            "which may be out of reach; or it is offline. Without TORCH everything comes from the usual index.\n"
-            f"{again}"
+            "which may be out of reach; or this computer is offline. Without TORCH everything comes from\n"
+            f"the usual index. {again}"
         )
     if NO_NETWORK.search(said):
-        return (
+        return NoNetwork(
             "The packages could not be downloaded: is this computer online? After this, no network is needed.\n"
             "Behind a proxy, set HTTPS_PROXY; if it has a certificate of its own, set SSL_CERT_FILE to that file.\n"
             f"{again}"
         )
     if re.search(r"matching (platform|Python ABI)|no wheels", said):
-        return (
+        return SetupError(
             f"A package has no build for {platform.system()} on {platform.machine()}; see above which.\n"
             "The course runs on Linux, on macOS with Apple silicon, and on Windows inside WSL."
         )
     if "No solution found" in said:
-        return (
+        return SetupError(
             "The versions in requirements.txt cannot be installed together here; the reason is above.\n"
             "If you changed pyproject.toml, `make pins` writes requirements.txt anew."
         )
     if re.search(r"permission denied|os error 13\b|read-only", said, re.I):
-        return f"A file could not be written: see above which one, and whether it is yours to write.\n{again}"
-    return "The installation failed; the reason is above. `make clean` and the same command again start from nothing."
-
-
-def must(command, torch=""):
-    """Run an installer; a failure becomes a sentence."""
-    code, said = run(command)
-    if code:
-        raise SetupError(explain(said, torch))
+        return SetupError(
+            f"A file could not be written: see above which one, and whether it is yours to write.\n{again}"
+        )
+    return SetupError(
+        "The installation failed; the reason is above. `make clean` and the same command again start from nothing."
+    )
 
 
 # ---------------------------------------------------------------------------------------------- .venv and its stamp
@@ -297,12 +300,14 @@ def make_venv(python):
     if out.returncode:
         said = out.stdout.decode("utf-8", "replace")
         say(said)
-        raise SetupError(explain(said))
+        raise diagnose(said)
 
 
 def install_uv():
     """The installer, at its pinned version."""
-    must([venv_python(), "-m", "pip", "install", "--quiet", uv_pin()])
+    code, said = run([venv_python(), "-m", "pip", "install", "--quiet", uv_pin()])
+    if code:
+        raise diagnose(said)
 
 
 def install_packages(extras, torch):
@@ -311,20 +316,30 @@ def install_packages(extras, torch):
     command += ["--torch-backend", torch] if torch else []
     command += ["--constraint", "requirements.txt", "--editable", f".[{','.join(extras)}]"]
     code, said = run(command)
-    if code and NO_NETWORK.search(said):
-        say("      No network: trying with what was downloaded before.")
-        code, _ = run([*command, "--offline", "--quiet"])
-    if code:
-        raise SetupError(explain(said, torch))
+    if not code:
+        return
+    problem = diagnose(said, torch)
+    if isinstance(problem, NoNetwork):
+        say("No network: trying with what was downloaded before ...")
+        if subprocess.call([*command, "--offline", "--quiet"], cwd=ROOT, stderr=subprocess.DEVNULL) == 0:
+            return
+    raise problem
 
 
 def set_up(extras=(), python="", torch="", installer_only=False):
     """Bring .venv to what pyproject.toml and requirements.txt ask for; return at once where it is there already."""
+    if torch and not re.match(r"(auto|cpu|xpu|cu\d+|rocm[\d.]+)$", torch):
+        raise SetupError(
+            f"TORCH={torch} is no build of PyTorch; cpu, auto and cu130 are examples of what can be asked for."
+        )
     started = time.time()
     stamp = read_stamp()
     chosen = find_python(python) if python or not stamp else None
-    if stamp and chosen and dotted(chosen["version"][:2]) != stamp["python"]:
+    other_python = stamp and chosen and dotted(chosen["version"][:2]) != stamp["python"]
+    other_torch = stamp and torch and torch != stamp["torch"]
+    if other_python or other_torch:
         stamp = None
+        chosen = chosen or find_python()
     before = stamp or {"extras": [], "torch": "", "python": dotted(chosen["version"][:2])}
     wanted = {
         "fingerprint": fingerprint(),
@@ -338,26 +353,29 @@ def set_up(extras=(), python="", torch="", installer_only=False):
 
     if stamp:
         check_space(UPDATE_GB, can_be_smaller=False)
-        say("Updating .venv: what the course needs has changed since it was set up.")
+        say("Updating .venv: the course asks for more, or other, packages than it has.")
         os.remove(stamp_path())
     else:
         big = wanted["torch"] != "cpu" and platform.system() == "Linux"
-        disk_gb, download = NEEDS["gpu" if big else "cpu"]
+        disk_gb, download, minutes = NEEDS["gpu" if big else "cpu"]
         check_space(disk_gb, can_be_smaller=big)
         say(f"Setting up the course in .venv with Python {dotted(chosen['version'])} ({chosen['path']}).")
-        say(
-            f"The first time, this downloads {download}: about 5 minutes at 100 Mbit/s. Later runs start at once."
-        )
+        say(f"The first time, this downloads {download}: {minutes} at 100 Mbit/s. Later runs start at once.")
         if big:
             say("No GPU and little disk space? `make lab TORCH=cpu` is smaller.")
-        say("[1/3] Making .venv" + (" anew" if os.path.exists(venv_folder()) else ""))
+        say("Making .venv anew ..." if os.path.exists(venv_folder()) else "Making .venv ...")
         make_venv(chosen)
-    say(f"[2/3] Fetching the installer, {uv_pin().replace('==', ' ')}")
+        say(f"Fetching the installer, {uv_pin().replace('==', ' ')} ...")
     install_uv()
     if installer_only:
         return
-    say("[3/3] Installing the packages that requirements.txt pins")
-    install_packages(wanted["extras"], wanted["torch"])
+    say("Installing the packages that requirements.txt pins ...")
+    try:
+        install_packages(wanted["extras"], wanted["torch"])
+    except NoNetwork:
+        if stamp:
+            write_stamp(stamp)
+        raise
     write_stamp(wanted)
     say(f"Done in {time.time() - started:.0f} s.")
 
@@ -379,7 +397,7 @@ def main(arguments=None):
     except KeyboardInterrupt:
         message = "Interrupted. The same command again goes on with what was downloaded so far."
     except OSError as problem:
-        message = f"{problem}\n{explain(str(problem).replace('[Errno', 'errno'))}"
+        message = f"{problem}\n{diagnose(str(problem))}"
     print("\n" + message, file=sys.stderr)
     return 1
 
