@@ -35,7 +35,10 @@ env-test:
 	@$(SETUP) --extra test
 
 lab: env ## Set up everything and open JupyterLab on the course map
-	JUPYTER_CONFIG_PATH=tools/jupyter $(RUN) -m jupyterlab $(LABFLAGS) README.md
+	@echo 'JupyterLab opens in your browser; if not, open the link that it prints. Control-C twice ends it.'
+	@JUPYTER_CONFIG_PATH="$(CURDIR)/tools/jupyter$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}" \
+		$(RUN) -m jupyterlab --LabApp.default_url=/lab/tree/README.md \
+		$(if $(filter 0,$(shell id -u)),--allow-root) $(LABFLAGS)
 
 test: env-test ## Set up everything and run all tests
 	$(RUN) -m pytest $(PYTESTFLAGS)
