@@ -1,0 +1,199 @@
+"""Registering checks, examining answers, and what a learner calls: `check`, `check.hint` and `score_card`."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import importlib
+import io
+import os
+import pkgutil
+import random
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from . import _show
+from ._judgements import NotAttempted, NotYet
+from ._reading import describe, holds_ellipsis
+from ._trial import Trial
+
+CORRECT, NOT_YET, NOT_ATTEMPTED = "correct", "not yet", "not attempted"
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One registered exercise; `lesson` is the name of the module that holds its check."""
+
+    id: str
+    lesson: str
+    points: int
+    hints: tuple[str, ...]
+    trials: int
+    run: Callable[[object, Trial], None]
+
+    @property
+    def title(self) -> str:
+        """The id as words."""
+        return self.id.replace("-", " ").capitalize()
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a check found: the state, the message naming the likely mistake, and facts beside it."""
+
+    exercise: Exercise
+    state: str
+    message: str = ""
+    detail: str = ""
+    seed: int | None = None  # repeats the failing trial; None where nothing was random
+
+    @property
+    def text(self) -> str:
+        """Everything that the learner is told, without hints."""
+        return "\n".join(part for part in (self.message, self.detail) if part)
+
+
+class NotCorrect(AssertionError):
+    """Raised by `check` under nbgrader, so that no points are given."""
+
+    def _render_traceback_(self) -> list[str]:  # IPython shows this in place of our stack frames
+        return [str(self)]
+
+
+class UnknownExercise(LookupError):
+    """No check is registered under this id."""
+
+
+_registry: dict[str, Exercise] = {}
+
+
+def exercise(id: str, *, points: int = 1, hints: tuple[str, ...] = (), trials: int = 5) -> Callable:
+    """Registers the decorated function `(answer, trial)` as the check of exercise `id`.
+
+    It runs `trials` times on fresh randomness. `hints` are shown one by one, one more at each failed try: from a nudge
+    to nearly the answer.
+    """
+    if isinstance(hints, str):
+        raise TypeError(f'exercise "{id}": hints is one text; write a tuple of texts, hints=("...",)')
+    if points < 1 or trials < 1:
+        raise ValueError(f'exercise "{id}": points and trials must be at least 1, got {points} and {trials}')
+
+    def register(run: Callable[[object, Trial], None]) -> Callable[[object, Trial], None]:
+        lesson = run.__module__.rpartition(".")[2]
+        if id in _registry and _registry[id].lesson != lesson:
+            raise ValueError(f'exercise id "{id}" is used in {_registry[id].lesson} and in {lesson}')
+        _registry[id] = Exercise(id, lesson, points, tuple(hints), trials, run)
+        return run
+
+    return register
+
+
+def registered() -> dict[str, Exercise]:
+    """All exercises by id, in order of lesson module and definition. Imports the check modules on first use."""
+    package = importlib.import_module(__package__)
+    for module in pkgutil.iter_modules(package.__path__):
+        if not module.name.startswith("_"):
+            importlib.import_module(f"{__package__}.{module.name}")
+    return _registry
+
+
+def find(id: str) -> Exercise:
+    """The exercise of this id; an error that names close ids if there is none."""
+    known = _registry if id in _registry else registered()
+    if id not in known:
+        close = difflib.get_close_matches(str(id), known, n=3, cutoff=0.4) or sorted(known)
+        listing = ", ".join(f'"{other}"' for other in close) or "none is registered"
+        raise UnknownExercise(f'There is no exercise "{id}". Did you mean one of: {listing}?')
+    return known[id]
+
+
+def examine(id: str, answer: object, seed: int | None = None) -> Result:
+    """Runs the check of an exercise on an answer; shows nothing and keeps no record.
+
+    Whatever the answer is or does, a `Result` comes back. Messages to stderr, for which nbgrader would take all points
+    away, are passed on to stdout.
+    """
+    found = find(id)
+    seed = random.SystemRandom().randrange(10**6) if seed is None else seed
+    if answer is None or holds_ellipsis(answer):
+        return Result(found, NOT_ATTEMPTED)
+    noise = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(noise):
+            for index in range(found.trials):
+                result = _one_trial(found, answer, Trial(seed, index))
+                if result.state != CORRECT:
+                    return result
+    finally:
+        sys.stdout.write(noise.getvalue())
+    return Result(found, CORRECT)
+
+
+def _one_trial(found: Exercise, answer: object, trial: Trial) -> Result:
+    try:
+        found.run(answer, trial)
+    except NotAttempted as end:
+        return Result(found, NOT_ATTEMPTED, str(end))
+    except NotYet as end:
+        return Result(found, NOT_YET, end.message, end.detail, trial.seed if trial.drew else None)
+    except Exception as error:
+        return Result(
+            found,
+            NOT_YET,
+            f"The check could not make sense of your answer, {describe(answer)}.",
+            f"{type(error).__name__}: {str(error)[:300]}\n"
+            f"Compare what it is, or returns, with what the text asks for.\n{trial.called}",
+            trial.seed if trial.drew else None,
+        )
+    return Result(found, CORRECT)
+
+
+class _Session:
+    """What has been checked in this kernel: last results, and how many hints are open."""
+
+    def __init__(self) -> None:
+        self.results: dict[str, Result] = {}
+        self.hints: dict[str, int] = {}
+
+    def open_hint(self, found: Exercise) -> tuple[str, ...]:
+        self.hints[found.id] = min(self.hints.get(found.id, 0) + 1, len(found.hints))
+        return found.hints[: self.hints[found.id]]
+
+
+session = _Session()
+
+
+class _Check:
+    """`check(id, answer)` shows whether the answer is right: not attempted, not yet (and why), or correct.
+
+    Fresh random inputs are drawn at each call; `seed=` repeats a call. Each failed try opens one more hint, and
+    `check.hint(id)` opens one without a try. Under nbgrader anything but a correct answer raises.
+    """
+
+    def __call__(self, id: str, answer: object, *, seed: int | None = None) -> None:
+        result = examine(id, answer, seed)
+        session.results[id] = result
+        hints = session.open_hint(result.exercise) if result.state == NOT_YET else ()
+        _show.show(_show.result(result, hints), state=result.state, exercise=id)
+        if result.state != CORRECT and os.environ.get("NBGRADER_EXECUTION"):
+            raise NotCorrect(f"{id}: {result.state}. {result.message}".strip())
+
+    def hint(self, id: str) -> None:
+        """Shows one more hint."""
+        found = find(id)
+        _show.show(_show.hints(found, session.open_hint(found)))
+
+
+check = _Check()
+
+
+def score_card(lesson: str | None = None) -> None:
+    """Shows the state of every exercise of this notebook, and the points.
+
+    The notebook is recognised by the checks that have been run; `lesson` names another one.
+    """
+    known = registered()
+    lessons = {lesson} if lesson else {result.exercise.lesson for result in session.results.values()}
+    rows = [(found, session.results.get(found.id)) for found in known.values() if found.lesson in lessons]
+    _show.show(_show.score_card(rows), state="score card")

@@ -1,0 +1,126 @@
+"""How results look: HTML for notebooks and the same as text.
+
+A state is told by symbol and word, never by colour alone.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from ._machine import Exercise, Result
+
+# symbol and a colour of Okabe and Ito's palette that is told apart by all readers, on light and dark backgrounds
+_LOOK = {"correct": ("✓", "#0072B2"), "not yet": ("◐", "#E69F00"), "not attempted": ("○", "#999999")}
+
+
+class Shown(NamedTuple):
+    """One output in both forms."""
+
+    html: str
+    text: str
+
+    def _repr_html_(self) -> str:
+        return self.html
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def show(shown: Shown, **facts: str) -> None:
+    """Displays in a notebook, prints elsewhere; `facts` go into the output's metadata for tools to read."""
+    from IPython.display import display
+
+    display(shown, metadata={"bdl": facts} if facts else None)
+
+
+def result(found: Result, hints: tuple[str, ...]) -> Shown:
+    """One check's result, with the hints that are open."""
+    exercise, state = found.exercise, found.state
+    symbol, colour = _LOOK[state]
+    points = f"{exercise.points} point{'s' * (exercise.points != 1)}"
+    head = f"{symbol} {state} · {exercise.title}"
+    if state == "correct":
+        lines, facts = [f"{points} earned."], []
+    elif state == "not attempted":
+        lines, facts = (
+            [found.message or f"Fill in your answer above, then run this cell again ({points})."],
+            [],
+        )
+    else:
+        lines, facts = [found.message], found.detail.splitlines()
+        if found.seed is not None:
+            facts.append(f'Same inputs again: `check("{exercise.id}", ..., seed={found.seed})`')
+    return _box(colour, head, lines, facts, _hint_lines(exercise, hints) if state == "not yet" else [])
+
+
+def hints(exercise: Exercise, opened: tuple[str, ...]) -> Shown:
+    """The open hints alone."""
+    return _box(_LOOK["not yet"][1], f"Hints · {exercise.title}", [], [], _hint_lines(exercise, opened))
+
+
+def score_card(rows: list[tuple[Exercise, Result | None]]) -> Shown:
+    """A table of exercises with state and points, and the sum."""
+    if not rows:
+        return _box(_LOOK["not attempted"][1], "Score card", ["Run the checks above first."], [], [])
+    states = ["not attempted" if found is None else found.state for _, found in rows]
+    earned = [exercise.points * (state == "correct") for (exercise, _), state in zip(rows, states)]
+    total = sum(exercise.points for exercise, _ in rows)
+    done = states.count("correct")
+    summary = f"{done} of {len(rows)} exercises correct · {sum(earned)} of {total} points"
+    cell = 'style="text-align:left;padding:.15em 1em .15em 0"'
+    table, lines = [], []
+    for number, ((exercise, _), state, got) in enumerate(zip(rows, states, earned), start=1):
+        symbol, colour = _LOOK[state]
+        table.append(
+            f"<tr><td {cell}>{number}</td><td {cell}>{html.escape(exercise.title)}</td>"
+            f'<td {cell}><b style="color:{colour}">{symbol}</b> {state}</td>'
+            f"<td {cell}>{got} / {exercise.points}</td></tr>"
+        )
+        lines.append(f"{number:3d}  {symbol} {state:13s}  {got:2d} / {exercise.points:<2d}  {exercise.title}")
+    _, colour = _LOOK["correct" if done == len(rows) else "not yet" if any(earned) else "not attempted"]
+    shown_html, text = _box(colour, f"Score card · {summary}", [], [], [])
+    return Shown(
+        shown_html.replace("</div>", f"<table>{''.join(table)}</table></div>"), "\n".join([text, *lines])
+    )
+
+
+def variants(exercise: Exercise, rows: list[tuple[str, str, str, str]]) -> Shown:
+    """A table of (variant, kind, what came of it, what the learner is told)."""
+    cell = 'style="text-align:left;vertical-align:top;padding:.15em 1em .15em 0"'
+    head = "".join(f"<th {cell}>{name}</th>" for name in ("variant", "is", "reads", "the learner is told"))
+    body = "".join(
+        "<tr>" + "".join(f"<td {cell}>{_rich(item)}</td>" for item in row) + "</tr>" for row in rows
+    )
+    text = [f"{name} ({kind}): {state}. {told}".strip() for name, kind, state, told in rows]
+    title = f"Right and wrong answers · {exercise.title}"
+    shown_html, plain = _box(_LOOK["correct"][1], title, [], [], [])
+    table = f"<table><tr>{head}</tr>{body}</table></div>"
+    return Shown(shown_html.replace("</div>", table), "\n".join([plain, *text]))
+
+
+def _hint_lines(exercise: Exercise, opened: tuple[str, ...]) -> list[str]:
+    total = len(exercise.hints)
+    lines = [f"Hint {number} of {total}: {hint}" for number, hint in enumerate(opened, start=1)]
+    if len(opened) < total:
+        lines.append(f'The next try, or `check.hint("{exercise.id}")`, shows one more hint.')
+    else:
+        lines.append("The notebook of the same name under `solutions/` holds a worked answer.")
+    return lines
+
+
+def _box(colour: str, head: str, lines: list[str], facts: list[str], hints: list[str]) -> Shown:
+    rows = [f"<b>{html.escape(head)}</b>", *map(_rich, lines)]
+    rows += [f'<span style="opacity:.75">{_rich(fact)}</span>' for fact in facts]
+    rows += [f"<i>{_rich(hint)}</i>" for hint in hints]
+    style = f"border-left:6px solid {colour};padding:.3em .9em;margin:.3em 0;line-height:1.5"
+    text = [head, *(f"  {line}" for part in (*lines, *facts, *hints) for line in part.splitlines())]
+    return Shown(f'<div style="{style}">{"<br>".join(rows)}</div>', "\n".join(text))
+
+
+def _rich(text: str) -> str:
+    """Text as HTML: escaped, `code` marked, line breaks kept."""
+    escaped = html.escape(text, quote=False).replace("\n", "<br>")
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escaped)

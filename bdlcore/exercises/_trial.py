@@ -1,0 +1,140 @@
+"""One trial of an answer: fresh random inputs, a safe way to call the answer, and judgements (`_judgements.py`)."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import random
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+
+from ._judgements import Judgements, NotAttempted, NotYet
+from ._reading import describe, does_nothing, explain, holds_ellipsis
+
+
+class Trial(Judgements):
+    """What a check gets beside the answer.
+
+    `index` counts the trials of one check from 0. Trials of equal seed and index draw equal inputs.
+    """
+
+    def __init__(self, seed: int, index: int = 0) -> None:
+        self.seed, self.index = seed, index
+        self.drew = False  # whether randomness was used at all: only then does the learner need the seed
+        self._calls = 0
+
+    # --- randomness: float64, on the CPU ---
+
+    @functools.cached_property
+    def generator(self) -> torch.Generator:
+        """A torch generator of this trial alone."""
+        self.drew = True
+        return torch.Generator().manual_seed(self.seed * 1009 + self.index)
+
+    def randn(self, *shape: int) -> torch.Tensor:
+        """Standard normal numbers of a shape."""
+        return torch.randn(*shape, generator=self.generator, dtype=torch.float64)
+
+    def rand(self, *shape: int) -> torch.Tensor:
+        """Uniform numbers in [0, 1) of a shape."""
+        return torch.rand(*shape, generator=self.generator, dtype=torch.float64)
+
+    def randint(self, low: int, high: int, *shape: int) -> torch.Tensor:
+        """Whole numbers low, ..., high - 1 of a shape, int64: labels, indices."""
+        return torch.randint(low, high, shape, generator=self.generator)
+
+    def integer(self, low: int, high: int) -> int:
+        """One Python int from low to high, both included: a size."""
+        return int(self.randint(low, high + 1))
+
+    def uniform(self, low: float, high: float) -> float:
+        """One Python float between low and high: a scale, a temperature."""
+        return low + (high - low) * float(self.rand(1))
+
+    # --- calling what the learner wrote ---
+
+    def call(self, answer: Callable, *args: object, allow_none: bool = False, **kwargs: object) -> object:
+        """The output of the learner's function, class or method on copies of the inputs.
+
+        The learner is told about: no function at all, other arguments than given, an exception (with its line), a
+        forgotten `return`. What a stub does (return `...` or, doing nothing, None; raise NotImplementedError) ends the
+        trial as not attempted. `allow_none` is for functions that need not return anything.
+
+        Global random states (torch, NumPy, random) are seeded by the trial for the call and restored after it.
+        """
+        if not callable(answer):
+            raise NotYet(f"A function is asked for, but the answer is {describe(answer)}.")
+        name = getattr(answer, "__name__", type(answer).__name__)
+        self.called = f"`{name}` was called with {_listing(args, kwargs)}."
+        _check_arguments(answer, name, args, kwargs)
+        self._calls += 1
+        args, kwargs = _copy(args), _copy(kwargs)
+        try:
+            with _global_randomness(self.seed + 7919 * self._calls + self.index):
+                output = answer(*args, **kwargs)
+        except NotImplementedError:
+            raise NotAttempted from None
+        except Exception as error:
+            if "ellipsis" in str(error):
+                raise NotAttempted("A `...` is still in the code where a value is needed.") from None
+            what, advice = explain(error)
+            raise NotYet(what, f"{advice}\n{self.called}") from None
+        if holds_ellipsis(output):
+            raise NotAttempted
+        if output is None and not allow_none:
+            if does_nothing(answer):
+                raise NotAttempted
+            raise NotYet(f"`{name}` returned None: is a `return` missing?")
+        return output
+
+
+def _check_arguments(answer: Callable, name: str, args: tuple, kwargs: dict) -> None:
+    try:
+        signature = inspect.signature(answer)
+    except (TypeError, ValueError):  # some built-in functions do not tell theirs
+        return
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        raise NotYet(
+            f"`{name}{signature}` cannot be called with {_listing(args, kwargs)}: {error}.",
+            "Keep the first line of the function as it was handed out.",
+        ) from None
+
+
+def _listing(args: tuple, kwargs: dict) -> str:
+    items = [describe(value) for value in args] + [
+        f"{key}: {describe(value)}" for key, value in kwargs.items()
+    ]
+    return "; ".join(items) or "no arguments"
+
+
+def _copy(value: object) -> object:
+    """Copies of tensors and arrays, also inside containers, so that an answer may change its inputs in place."""
+    if isinstance(value, torch.Tensor):
+        return value.clone()
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    if type(value) in (list, tuple):
+        return type(value)(_copy(item) for item in value)
+    if type(value) is dict:
+        return {key: _copy(item) for key, item in value.items()}
+    return value
+
+
+@contextlib.contextmanager
+def _global_randomness(seed: int) -> Iterator[None]:
+    """Seeds the global generators inside and restores them after; CUDA's are left alone."""
+    before = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002 - the learner's may use it
+    torch.default_generator.manual_seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        torch.set_rng_state(before[0])
+        np.random.set_state(before[1])  # noqa: NPY002
+        random.setstate(before[2])
