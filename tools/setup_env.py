@@ -24,7 +24,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 GB = 1e9
 
 # Disk space in GB for everything, the download, and its time at 100 Mbit/s (measured, with room to spare).
-NEEDS = {"gpu": (7.0, "3 GB", "5 minutes"), "cpu": (2.0, "0.5 GB", "a minute")}
+NEEDS = {"gpu": (7.0, "3 GB", "5 minutes"), "cpu": (2.0, "0.5 GB", "40 seconds")}
 UPDATE_GB = 0.5  # for a change to an environment that is already there
 
 # What a Python says of itself. `_base_executable` is the Python behind a virtual environment, so that an active .venv
@@ -89,7 +89,7 @@ def find_python(asked=""):
     low, high = supported_versions()
     supported = [f"3.{minor}" for minor in range(low[1], high[1])]
     names = [sys.executable, *(f"python{version}" for version in reversed(supported)), "python3", "python"]
-    seen, without_venv = [], None
+    seen, without_venv = {}, None
     for name in [asked] if asked else names:
         found = probe(name)
         if found is None:
@@ -99,9 +99,8 @@ def find_python(asked=""):
             if found["can_make_venv"]:
                 return found
             without_venv = without_venv or found
-        seen.append(
-            f"{name} is Python {dotted(found['version'])} ({'too old' if version < low else 'too new'})"
-        )
+        age = "too old" if version < low else "too new"
+        seen[found["path"]] = f"{name} is Python {dotted(found['version'])} ({age})"
 
     if without_venv:
         version = dotted(without_venv["version"][:2])
@@ -113,9 +112,9 @@ def find_python(asked=""):
         )
     needs = f"The course needs Python {', '.join(supported[:-1])} or {supported[-1]}"
     if asked:
-        problem = f"{needs}, but PYTHON={seen[0] if seen else asked + ' does not run'}."
+        problem = f"{needs}, but PYTHON={''.join(seen.values()) or asked + ' does not run'}."
     else:
-        problem = f"{needs}, and there is none here:\n    " + "\n    ".join(seen)
+        problem = f"{needs}, and there is none here:\n    " + "\n    ".join(seen.values())
     best = supported[-2]
     raise SetupError(
         f"{problem}\nInstall one beside it, for example\n"
@@ -360,7 +359,9 @@ def set_up(extras=(), python="", torch="", installer_only=False):
         disk_gb, download, minutes = NEEDS["gpu" if big else "cpu"]
         check_space(disk_gb, can_be_smaller=big)
         say(f"Setting up the course in .venv with Python {dotted(chosen['version'])} ({chosen['path']}).")
-        say(f"The first time, this downloads {download}: {minutes} at 100 Mbit/s. Later runs start at once.")
+        say(
+            f"The first time, this downloads about {download}: some {minutes} at 100 Mbit/s. Later runs start at once."
+        )
         if big:
             say("No GPU and little disk space? `make lab TORCH=cpu` is smaller.")
         say("Making .venv anew ..." if os.path.exists(venv_folder()) else "Making .venv ...")
