@@ -1,0 +1,75 @@
+"""Run in a notebook's kernel after its last cell: does every control of every live demo move its picture?
+
+Prints one JSON line per demo: how many controls, the slowest and the median redraw in milliseconds, and what
+is wrong with it. A demo is a pure function of its controls, so putting a control back must bring the picture back.
+"""
+
+import asyncio
+import json
+import statistics
+import sys
+import time
+
+PATIENCE = 2.0  # seconds to wait for a picture that should change
+
+
+def other_values(control):
+    """Values a control can be moved to, the most different ones first."""
+    if hasattr(control, "options"):
+        values = [option[1] if isinstance(option, tuple) else option for option in control.options]
+    elif isinstance(control.value, bool):
+        values = [not control.value]
+    elif hasattr(control, "max"):
+        values = [control.max, control.min]
+        if isinstance(control.value, tuple):  # a range slider
+            values = [(control.min, control.min), (control.max, control.max)]
+    else:
+        values = []
+    return [value for value in values if value != control.value]
+
+
+async def move(demo, control, value):
+    """Set a control and wait for a new picture. Returns seconds, or None if none came."""
+    before, start = demo.image.value, time.perf_counter()
+    control.value = value
+    while demo.image.value == before:
+        if time.perf_counter() - start > PATIENCE:
+            return None
+        await asyncio.sleep(0.002)
+    return time.perf_counter() - start
+
+
+async def examine(demo):
+    problems, redraws = [], []
+    if not demo.controls:
+        problems.append("it has no controls")
+    if not bytes(demo.image.value).startswith(b"\x89PNG"):
+        problems.append("its image is not a PNG picture")
+    for name, control in demo.controls.items():
+        home, picture = control.value, demo.image.value
+        for value in other_values(control):
+            seconds = await move(demo, control, value)
+            if seconds is None:
+                control.value = home
+                continue
+            redraws.append(seconds)
+            back = await move(demo, control, home)
+            redraws += [] if back is None else [back]
+            if demo.image.value != picture:
+                problems.append(f"moving {name!r} away from {home!r} and back does not restore the picture")
+            break
+        else:
+            problems.append(f"moving {name!r} away from {home!r} does not change the picture")
+    milliseconds = [1000 * seconds for seconds in redraws] or [0.0]
+    return {
+        "controls": len(demo.controls),
+        "median_ms": statistics.median(milliseconds),
+        "slowest_ms": max(milliseconds),
+        "problems": problems,
+    }
+
+
+async def main():
+    registered = getattr(sys.modules.get("bdlcore.demo"), "registry", [])
+    for demo in list(registered):
+        print("DEMO " + json.dumps(await examine(demo)))
