@@ -216,6 +216,11 @@ def test_unfinished_broken_or_moved_environment_is_made_anew(course):
     assert course.is_set_up and course.set_up().stdout == ""
 
 
+def test_installer_alone(course):
+    course.set_up("--installer-only")
+    assert [line.split()[0] for line in course.asked] == ["venv", "pip"] and not course.is_set_up
+
+
 def test_another_python_or_torch_build_is_made_anew_and_then_kept(course):
     course.set_up()
     assert "Making .venv anew" in course.set_up("--torch", "cpu").stdout
@@ -285,6 +290,7 @@ def test_no_network_for_the_packages(course):
 def test_no_network_for_an_update_leaves_the_environment_usable(course):
     course.set_up()
     assert course.set_up("--extra", "test", UV_EXIT="2", UV_SAYS=DNS_ERROR).returncode == 1
+    assert course.set_up("--extra", "test", PIP_EXIT="1", PIP_SAYS="ConnectTimeout").returncode == 1
     assert course.set_up().stdout == "", "a learner without a network can still open the lessons"
 
 

@@ -286,7 +286,8 @@ def fingerprint():
 
 def uv_pin():
     with open(os.path.join(ROOT, "requirements.txt"), encoding="utf-8") as file:
-        return re.search(r"^uv==\S+", file.read(), re.M).group()
+        pin = re.search(r"^uv==\S+", file.read(), re.M)
+    return pin.group() if pin else "uv"
 
 
 def make_venv(python):
@@ -325,6 +326,18 @@ def install_packages(extras, torch):
     raise problem
 
 
+def announce(python, cpu):
+    """Say what a first set-up will do, once it is known to have room."""
+    disk_gb, download, minutes = NEEDS["cpu" if cpu else "gpu"]
+    check_space(disk_gb, can_be_smaller=not cpu)
+    say(f"Setting up the course in .venv with Python {dotted(python['version'])} ({python['path']}).")
+    say(
+        f"The first time, this downloads about {download}: some {minutes} at 100 Mbit/s. Later runs start at once."
+    )
+    if not cpu:
+        say("No GPU and little disk space? `make lab TORCH=cpu` is smaller.")
+
+
 def set_up(extras=(), python="", torch="", installer_only=False):
     """Bring .venv to what pyproject.toml and requirements.txt ask for; return at once where it is there already."""
     if torch and not re.match(r"(auto|cpu|xpu|cu\d+|rocm[\d.]+)$", torch):
@@ -355,23 +368,16 @@ def set_up(extras=(), python="", torch="", installer_only=False):
         say("Updating .venv: the course asks for more, or other, packages than it has.")
         os.remove(stamp_path())
     else:
-        big = wanted["torch"] != "cpu" and platform.system() == "Linux"
-        disk_gb, download, minutes = NEEDS["gpu" if big else "cpu"]
-        check_space(disk_gb, can_be_smaller=big)
-        say(f"Setting up the course in .venv with Python {dotted(chosen['version'])} ({chosen['path']}).")
-        say(
-            f"The first time, this downloads about {download}: some {minutes} at 100 Mbit/s. Later runs start at once."
-        )
-        if big:
-            say("No GPU and little disk space? `make lab TORCH=cpu` is smaller.")
+        if not installer_only:
+            announce(chosen, cpu=wanted["torch"] == "cpu" or platform.system() != "Linux")
         say("Making .venv anew ..." if os.path.exists(venv_folder()) else "Making .venv ...")
         make_venv(chosen)
         say(f"Fetching the installer, {uv_pin().replace('==', ' ')} ...")
-    install_uv()
-    if installer_only:
-        return
-    say("Installing the packages that requirements.txt pins ...")
     try:
+        install_uv()
+        if installer_only:
+            return
+        say("Installing the packages that requirements.txt pins ...")
         install_packages(wanted["extras"], wanted["torch"])
     except NoNetwork:
         if stamp:
