@@ -53,7 +53,7 @@ readme: env-test ## Write README's claims table, course map and kill score from 
 	$(RUN) tools/update_readme.py
 
 reseed: env-test ## Run every lesson on SEEDS fresh seeds and report how often each verdict holds
-	$(RUN) tools/reseed.py $(SEEDS)
+	$(RUN) tools/reseed.py $(SEEDS) $(NOTEBOOKS)
 
 bench: env-test ## Measure speed against loops, vmap and peers
 	$(RUN) -m benchmarks
