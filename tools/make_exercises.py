@@ -17,7 +17,8 @@ import tempfile
 from pathlib import Path
 
 import nbformat
-from exercise_rules import Lesson, leaks, mark, place, problems, read_lesson
+from exercise_notebooks import Lesson, leaks, mark, place, read_lesson
+from exercise_rules import problems
 from nbgrader.converters import GenerateAssignment
 from nbgrader.coursedir import CourseDirectory
 from nbgrader.preprocessors import SaveCells
@@ -32,7 +33,7 @@ class Refused(Exception):
     """The notebooks under solutions/ cannot become exercises; the text says why, one reason a line."""
 
 
-def lessons(root: Path = ROOT) -> list[Lesson]:
+def lessons(root: Path) -> list[Lesson]:
     """All solutions notebooks."""
     source = root / "solutions"
     paths = sorted(path.relative_to(source) for path in source.rglob("*.ipynb"))
@@ -118,13 +119,15 @@ def _first_difference(made: Path, kept: Path) -> str:
     return "differs in the notebook's metadata or in how it is written"
 
 
-def was_worked_in(path: Path) -> bool:
-    """True for an exercise notebook that someone has run: it may hold a learner's answers."""
+def may_hold_work(path: Path) -> bool:
+    """True for an exercise notebook that someone has run, or that cannot be read: a learner's answers may be in it."""
     if path.suffix != ".ipynb" or not path.exists():
         return False
-    return any(
-        cell.get("outputs") or cell.get("execution_count") for cell in nbformat.read(path, as_version=4).cells
-    )
+    try:
+        cells = nbformat.read(path, as_version=4).cells
+    except Exception:
+        return True
+    return any(cell.get("outputs") or cell.get("execution_count") for cell in cells)
 
 
 def mark_all(root: Path, points: dict[str, int]) -> None:
@@ -158,22 +161,23 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
         if options.check:
             for path, how in found.items():
                 print(f"exercises/{path.as_posix()} {how}", file=sys.stderr)
-            print("Run `make exercises`." if found else "exercises/ is what solutions/ makes.")
+            if found:
+                print("exercises/ is not what solutions/ makes: run `make exercises`.", file=sys.stderr)
             return 1 if found else 0
-        worked_in = [] if options.force else [path for path in found if was_worked_in(kept / path)]
-        for path in worked_in:
+        precious = [] if options.force else [path for path in found if may_hold_work(kept / path)]
+        for path in precious:
             print(
-                f"exercises/{path.as_posix()} has been run: copy it elsewhere, or pass --force",
+                f"exercises/{path.as_posix()} may hold a learner's work: copy it elsewhere, or pass --force",
                 file=sys.stderr,
             )
-        for path in [path for path in found if path not in worked_in]:
+        for path in [path for path in found if path not in precious]:
             (kept / path).unlink(missing_ok=True)
             if (made / path).exists():
                 (kept / path).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(made / path, kept / path)
             print(f"{'wrote' if (made / path).exists() else 'removed'} exercises/{path.as_posix()}")
         print(f"exercises/ is up to date with {len(lessons(root))} notebooks under solutions/.")
-        return 1 if worked_in else 0
+        return 1 if precious else 0
 
 
 if __name__ == "__main__":
