@@ -8,6 +8,7 @@ A notebook that raises an error keeps the outputs it had.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 import re
 import sys
@@ -98,7 +99,7 @@ def execute(
         on_cell_executed=finished,
     )
     start = time.monotonic()
-    client.execute(env=kernel_environment(path, seed=seed, threads=threads))
+    asyncio.run(client.async_execute(env=kernel_environment(path, seed=seed, threads=threads)))
     return notebook, time.monotonic() - start
 
 
