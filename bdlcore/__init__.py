@@ -1,0 +1,72 @@
+"""bdlcore: Bayesian deep learning in which everything is a stack of weights.
+
+    import bdlcore as bdl
+
+    model = bdl.Model(bdl.nets.mlp(1, 50, 50, 1), prior=bdl.GaussianPrior(std=1.0),
+    likelihood=bdl.Gaussian(noise_std=0.1)) posterior = bdl.hmc(model, x, y, chains=16, draws=200, seed=0)
+    predictive = bdl.predict(model, posterior.stack, x_test)
+
+*Sources* make stacks: `Model.sample_prior`, `hmc`, `ensemble`. *Users* take them: `Model.functions`,
+`predict`, plots.
+
+Axes everywhere: S settings of the weights (samples, chains, members), N data, C outputs; functions are (S, N,
+C). Noise and prior scales are standard deviations. Randomness is an explicit seed or `torch.Generator`.
+"""
+
+from importlib import import_module
+
+from . import data, nets
+from .course import Setup, setup
+from .densities import LogPosterior
+from .diagnostics import ess, rhat
+from .ensembles import ensemble
+from .hamiltonian import hmc, sample_hmc
+from .likelihoods import Categorical, Gaussian
+from .linear import LinearPosterior, linear_regression
+from .models import Model
+from .posteriors import Posterior
+from .predictives import CategoricalPredictive, GaussianPredictive, predict
+from .priors import GaussianPrior
+from .stacks import Layout, Stack, concatenate
+
+__all__ = [
+    "Categorical",
+    "CategoricalPredictive",
+    "Gaussian",
+    "GaussianPredictive",
+    "GaussianPrior",
+    "Layout",
+    "LinearPosterior",
+    "LogPosterior",
+    "Model",
+    "Posterior",
+    "Setup",
+    "Stack",
+    "claim",
+    "concatenate",
+    "data",
+    "demo",
+    "ensemble",
+    "ess",
+    "hmc",
+    "linear_regression",
+    "nets",
+    "plots",
+    "predict",
+    "rhat",
+    "sample_hmc",
+    "setup",
+]
+
+# loaded on first use: matplotlib and ipywidgets take as long to import as everything else
+_LAZY = {"plots": ("plots", None), "demo": ("demo", "demo"), "claim": ("claims", "claim")}
+
+
+def __getattr__(name: str):
+    if name not in _LAZY:
+        raise AttributeError(f"module 'bdlcore' has no attribute {name!r}")
+    module, attribute = _LAZY[name]
+    loaded = import_module(f".{module}", __name__)
+    value = getattr(loaded, attribute) if attribute else loaded
+    globals()[name] = value
+    return value

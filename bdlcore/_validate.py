@@ -1,0 +1,80 @@
+"""Early, readable errors: what was wrong, what was expected, what to do."""
+
+from __future__ import annotations
+
+import math
+from numbers import Integral, Real
+
+import torch
+from torch import Tensor
+
+
+def positive(name: str, value: float | Tensor, hint: str = "") -> None:
+    """Require a finite number > 0, or a tensor of such numbers."""
+    if isinstance(value, bool) or not isinstance(value, Real | Tensor):
+        raise TypeError(f"{name} must be a positive number, got {value!r}. {hint}".strip())
+    good = (
+        bool((torch.isfinite(value) & (value > 0)).all())
+        if isinstance(value, Tensor)
+        else 0 < value < math.inf
+    )
+    if not good:
+        raise ValueError(f"{name} must be positive and finite, got {value}. {hint}".strip())
+
+
+def count(name: str, value: int, minimum: int = 1, hint: str = "") -> int:
+    """Require an integer of at least `minimum`."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{name} must be a whole number, got {value!r}. {hint}".strip())
+    if value < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, got {value}. {hint}".strip())
+    return int(value)
+
+
+def rows(name: str, value: int | range) -> range:
+    """A number of rows, or the range of rows to compute (so that a run can be split over devices)."""
+    if isinstance(value, range):
+        if len(value) == 0 or value.step != 1 or value.start < 0:
+            raise ValueError(
+                f"{name} as a range must be non-empty with step 1, like range(8, 16); got {value}."
+            )
+        return value
+    return range(count(name, value, hint=f"Ask for one or more {name}."))
+
+
+def finite(name: str, value: Tensor) -> None:
+    """Require a tensor without NaN or infinity."""
+    bad = ~torch.isfinite(value)
+    if bad.any():
+        first = tuple(bad.nonzero()[0].tolist())
+        raise ValueError(
+            f"{name} contains {int(bad.sum())} NaN or infinite value(s), the first at index {first}. "
+            "Remove or impute those rows before fitting."
+        )
+
+
+def inputs(name: str, x: Tensor) -> Tensor:
+    """Require a non-empty, finite floating-point tensor with the data axis first."""
+    if not isinstance(x, Tensor):
+        raise TypeError(
+            f"{name} must be a torch.Tensor, got {type(x).__name__}. Use torch.as_tensor({name})."
+        )
+    if not x.is_floating_point():
+        raise TypeError(f"{name} must have a floating-point dtype, got {x.dtype}. Use {name}.float().")
+    if x.ndim < 2:
+        raise ValueError(
+            f"{name} must have shape (N, D) or (N, channels, height, width), got {tuple(x.shape)}. "
+            f"For one feature per datum use {name}[:, None]."
+        )
+    if x.shape[0] == 0:
+        raise ValueError(f"{name} is empty: shape {tuple(x.shape)}. Give at least one datum.")
+    finite(name, x)
+    return x
+
+
+def per_row(name: str, value: float | Tensor, rows: int) -> None:
+    """Require a number, or a tensor with one value per row."""
+    if isinstance(value, Tensor) and value.shape not in ((), (rows,)):
+        raise ValueError(
+            f"{name} must be a number or have one value per row, shape ({rows},); got {tuple(value.shape)}."
+        )

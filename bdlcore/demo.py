@@ -1,0 +1,81 @@
+"""Live demos: a picture that is a pure function of its sliders."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable
+
+import ipywidgets as widgets
+import matplotlib.pyplot as plt
+from IPython.display import display
+from matplotlib.figure import Figure
+
+registry: list[Demo] = []
+
+
+class Demo:
+    """Sliders above a picture that is redrawn whenever one moves.
+
+    Attributes:
+        draw: keyword arguments -> matplotlib Figure; a pure function, so that the same sliders give the same
+            picture.
+        controls: the widgets, by argument name.
+        image: the `ipywidgets.Image` that shows the picture.
+        milliseconds: how long the last redraw took.
+    """
+
+    def __init__(self, draw: Callable[..., Figure], controls: dict[str, widgets.Widget]):
+        self.draw, self.controls = draw, controls
+        self.image = widgets.Image(format="png")
+        self.milliseconds = 0.0
+        for control in controls.values():
+            control.observe(self._redraw, names="value")
+        self._redraw()
+
+    def _redraw(self, change: dict | None = None) -> None:
+        start = time.perf_counter()
+        figure = self.draw(**{name: control.value for name, control in self.controls.items()})
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png")
+        plt.close(figure)
+        self.image.value = buffer.getvalue()
+        self.milliseconds = 1000 * (time.perf_counter() - start)
+
+    def _ipython_display_(self) -> None:
+        display(widgets.VBox([*self.controls.values(), self.image]))
+
+
+def demo(draw: Callable[..., Figure], **controls: tuple | list | widgets.Widget) -> Demo:
+    """Show `draw` with one control per argument.
+
+    Args:
+        draw: pure function of the controls' values that returns a matplotlib Figure.
+        controls: per argument of `draw` an ipywidgets control, a (low, high, step, value) tuple for a slider
+            (whole numbers make an integer slider), or a list of options.
+
+    Example:
+        demo(draw_posterior, noise_std=(0.05, 1.0, 0.05, 0.2), degree=(1, 12, 1, 3))
+    """
+    made = Demo(draw, {name: _control(name, spec) for name, spec in controls.items()})
+    registry.append(made)
+    return made
+
+
+def _control(name: str, spec: tuple | list | widgets.Widget) -> widgets.Widget:
+    if isinstance(spec, widgets.Widget):
+        return spec
+    style = {
+        "description": name.replace("_", " "),
+        "style": {"description_width": "10em"},
+        "layout": widgets.Layout(width="32em"),
+    }
+    if isinstance(spec, list):
+        return widgets.ToggleButtons(options=spec, description=style["description"], style=style["style"])
+    if not isinstance(spec, tuple) or len(spec) != 4:
+        raise ValueError(
+            f"The control for {name!r} must be (low, high, step, value), a list of options, or a widget; got {spec!r}."
+        )
+    low, high, step, value = spec
+    kind = widgets.IntSlider if all(isinstance(v, int) for v in spec) else widgets.FloatSlider
+    return kind(value=value, min=low, max=high, step=step, continuous_update=True, **style)

@@ -1,0 +1,92 @@
+"""The one thing a sampler sees of a model: theta (S, D) -> log density (S,) and its gradient (S, D)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from . import _validate
+from .models import Model
+
+Temperature = float | Tensor
+
+# Rows per pass. Small enough that a chunk's activations stay in a CPU's cache, large enough to hide the cost
+# of a call.
+_CPU_ELEMENTS = 2**18
+
+
+class LogPosterior:
+    """Unnormalised log posterior of whitened weights, with its temperature.
+
+        log p(theta | D)  =  [ log p(D | theta) / T_lik  +  log p(theta) ] / T   + constant
+
+    This is the only place where temperature enters. `temperature` T makes the *cold* posterior (T < 1) of
+    Wenzel et al. (2020), which sharpens likelihood and prior alike; `likelihood_temperature` T_lik *tempers*
+    the likelihood alone. T = T_lik = 1 is Bayes. Each may be a number or a tensor of shape (S,), one
+    temperature per row.
+
+    Args:
+        model: the model.
+        x, y: all the data, or a minibatch of it if `scale` is used.
+        temperature: T > 0.
+        likelihood_temperature: T_lik > 0.
+        chunk_size: rows per forward and backward pass; chosen when None.
+
+    Calling it with theta (S, D) returns the density (S,) and its gradient (S, D), by one backward pass per
+    chunk.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        x: Tensor,
+        y: Tensor,
+        temperature: Temperature = 1.0,
+        likelihood_temperature: Temperature = 1.0,
+        chunk_size: int | None = None,
+    ):
+        _validate.positive("temperature", temperature, "T < 1 is colder than the posterior, T = 1 is Bayes.")
+        _validate.positive("likelihood_temperature", likelihood_temperature)
+        self.model, self.x, self.y = model, x, model.check_data(x, y)
+        self.temperature, self.likelihood_temperature = temperature, likelihood_temperature
+        if chunk_size is None:
+            chunk_size = model.chunk_size(x, _CPU_ELEMENTS) if x.device.type == "cpu" else model.chunk_size(x)
+        self.chunk_size = _validate.count("chunk_size", chunk_size)
+
+    def on_batch(self, index: Tensor) -> LogPosterior:
+        """The unbiased estimate from a minibatch: its log likelihood is multiplied by N / batch size.
+
+        `index` (B,) holds the positions of the batch in the data.
+        """
+        batch = object.__new__(LogPosterior)
+        batch.__dict__.update(self.__dict__)
+        batch.x, batch.y = self.x[index], self.y[index]
+        batch.likelihood_temperature = self.likelihood_temperature * (len(index) / len(self.x))
+        return batch
+
+    def likelihood(self, theta: Tensor) -> tuple[Tensor, Tensor]:
+        """The log likelihood alone, log p(D | theta) / T_lik (S,), and its gradient (S, D)."""
+        S, scale = len(theta), self.model.layout.scale(theta)
+        value, gradient = theta.new_empty(S), torch.empty_like(theta)
+        for start in range(0, S, self.chunk_size):
+            rows = slice(start, start + self.chunk_size)
+            weights = (theta[rows] * scale).requires_grad_()
+            with torch.enable_grad():
+                f = self.model.forward_weights(weights, self.x)
+                log_lik = self.model.likelihood.log_prob(f, self.y).sum(1)
+            (slope,) = torch.autograd.grad(log_lik.sum(), weights)
+            torch.mul(slope, scale, out=gradient[rows])
+            value[rows] = log_lik.detach()
+        return value / self.likelihood_temperature, _divide_(gradient, self.likelihood_temperature)
+
+    def __call__(self, theta: Tensor) -> tuple[Tensor, Tensor]:
+        value, gradient = self.likelihood(theta)
+        gradient.sub_(theta)  # the prior is N(0, I) in theta
+        return (value + self.model.log_prior(theta)) / self.temperature, _divide_(gradient, self.temperature)
+
+
+def _divide_(gradient: Tensor, temperature: Temperature) -> Tensor:
+    """Divide in place by a number or by one value per row."""
+    if isinstance(temperature, Tensor):
+        return gradient.div_(temperature.reshape(-1, 1))
+    return gradient.div_(temperature) if temperature != 1 else gradient

@@ -1,0 +1,63 @@
+"""Plot style and the few pictures that several lessons share. Functions draw on given axes and keep no state."""
+
+from __future__ import annotations
+
+import matplotlib as mpl
+import torch
+from matplotlib.axes import Axes
+from torch import Tensor
+
+# Okabe & Ito's palette: told apart by every common form of colour vision
+BLUE, ORANGE, GREEN, RED, PURPLE, SKY, YELLOW = (
+    "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442",
+)  # fmt: skip
+INK, GREY = "#222222", "#8A8A8A"
+
+
+def use_style() -> None:
+    """Large type, thick lines, no clutter: readable from the back of a room."""
+    mpl.rcParams.update(
+        {
+            "figure.figsize": (8, 4),
+            "figure.dpi": 80,
+            "savefig.dpi": 80,
+            "figure.constrained_layout.use": True,
+            "font.size": 14,
+            "axes.titlesize": 15,
+            "axes.titlelocation": "left",
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.prop_cycle": mpl.cycler(color=[BLUE, RED, GREEN, ORANGE, PURPLE, SKY]),
+            "lines.linewidth": 2.5,
+            "lines.markersize": 7,
+            "legend.frameon": False,
+        }
+    )
+
+
+def band(
+    ax: Axes, x: Tensor, centre: Tensor, half_width: Tensor, color: str = BLUE, label: str | None = None
+) -> None:
+    """A line with a shaded band: centre +- half_width over x, all (N,) or (N, 1)."""
+    x, centre, half_width = (t.detach().cpu().flatten() for t in (x, centre, half_width))
+    ax.fill_between(x, centre - half_width, centre + half_width, color=color, alpha=0.25, linewidth=0)
+    ax.plot(x, centre, color=color, label=label)
+
+
+def data(ax: Axes, x: Tensor, y: Tensor, label: str | None = None) -> None:
+    """Data points, dark and on top."""
+    ax.plot(x.cpu().flatten(), y.cpu().flatten(), "o", color=INK, markersize=5, zorder=5, label=label)
+
+
+def label_line(ax: Axes, x: float, y: float, text: str, color: str) -> None:
+    """Name a curve beside it, in its colour, instead of in a legend."""
+    ax.annotate(
+        text, (x, y), color=color, fontweight="bold", xytext=(6, 0), textcoords="offset points", va="center"
+    )
+
+
+def functions(ax: Axes, x: Tensor, f: Tensor, color: str = BLUE, most: int = 20, **style) -> None:
+    """Up to `most` single functions of f (S, N, 1) or (S, N) as thin lines."""
+    f = f.detach().cpu().reshape(f.shape[0], -1)
+    keep = torch.linspace(0, len(f) - 1, min(most, len(f))).round().long()
+    ax.plot(x.cpu().flatten(), f[keep].T, color=color, **{"linewidth": 1, "alpha": 0.6} | style)

@@ -1,0 +1,167 @@
+"""Marginalisation: p(y | x, D) = integral p(y | x, w) p(w | D) dw, with the stack's S rows standing for the posterior.
+
+    p(y | x, D)  ~=  (1/S) sum_s p(y | f_s(x))
+
+What is averaged is probability (density), never logits or parameters.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from . import _validate
+from .likelihoods import Categorical, Gaussian
+from .models import Model
+from .stacks import Stack
+
+
+@dataclass(frozen=True, eq=False)
+class GaussianPredictive:
+    """A mixture of S equally weighted Gaussians at each input, N(f_s(x), noise_std^2).
+
+    Its variance splits by the law of total variance into the mean of the components' variances (aleatoric:
+    noise that more data cannot remove) and the variance of their means (epistemic: disagreement that more
+    data would remove).
+
+    Attributes:
+        f: (S, N, C) function values.
+        noise_std: standard deviation of the noise.
+    """
+
+    f: Tensor
+    noise_std: float
+
+    @property
+    def mean(self) -> Tensor:
+        """E[y | x, D], (N, C)."""
+        return self.f.mean(0)
+
+    @property
+    def epistemic_std(self) -> Tensor:
+        """Standard deviation of f over the stack, (N, C)."""
+        return self.f.std(0, correction=0)
+
+    @property
+    def aleatoric_std(self) -> Tensor:
+        """The noise, (N, C)."""
+        return torch.full_like(self.f[0], self.noise_std)
+
+    @property
+    def total_std(self) -> Tensor:
+        """Standard deviation of y, (N, C): total^2 = aleatoric^2 + epistemic^2."""
+        return (self.epistemic_std.square() + self.noise_std**2).sqrt()
+
+    def log_prob(self, y: Tensor) -> Tensor:
+        """log p(y_n | x_n, D), (N,): the log of the average density, for y of shape (N,) or (N, C)."""
+        likelihood = Gaussian(self.noise_std)
+        y = likelihood.targets(y, self.f.shape[-1], self.f[0])
+        return likelihood.log_prob(self.f, y).logsumexp(0) - math.log(len(self.f))
+
+    def cdf(self, y: Tensor) -> Tensor:
+        """P(Y <= y) per output for y broadcastable to (N, C)."""
+        return torch.special.ndtr((y - self.f) / self.noise_std).mean(0)
+
+    def quantile(self, q: float) -> Tensor:
+        """The q-quantile of y, (N, C), by bisection of the mixture's distribution function."""
+        if not 0 < q < 1:
+            raise ValueError(f"q must lie between 0 and 1, got {q}.")
+        reach = 10 * self.noise_std
+        low, high = self.f.amin(0) - reach, self.f.amax(0) + reach
+        for _ in range(50):
+            middle = 0.5 * (low + high)
+            below = self.cdf(middle) < q
+            low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+        return 0.5 * (low + high)
+
+    def interval(self, probability: float = 0.95) -> tuple[Tensor, Tensor]:
+        """Central interval that holds y with the given probability: lower and upper end, (N, C) each."""
+        if not 0 < probability < 1:
+            raise ValueError(f"probability must lie between 0 and 1, got {probability}.")
+        return self.quantile(0.5 - probability / 2), self.quantile(0.5 + probability / 2)
+
+
+@dataclass(frozen=True, eq=False)
+class CategoricalPredictive:
+    """Class probabilities averaged over the stack, with the entropies (in nats) of the average and of its parts.
+
+    H[mean p] (total) = mean H[p_s] (aleatoric: the members agree that the label is uncertain) + mutual
+    information between label and weights (epistemic: each member may be sure, but of different labels).
+
+    Attributes:
+        probabilities: (N, C).
+        aleatoric_entropy: (N,) mean over the stack of the entropy of each member.
+    """
+
+    probabilities: Tensor
+    aleatoric_entropy: Tensor
+
+    @property
+    def total_entropy(self) -> Tensor:
+        """Entropy of the averaged probabilities, (N,)."""
+        return torch.special.entr(self.probabilities).sum(-1)
+
+    @property
+    def epistemic_entropy(self) -> Tensor:
+        """Mutual information between label and weights, (N,); zero for a stack of one."""
+        return (self.total_entropy - self.aleatoric_entropy).clamp(min=0)
+
+    @property
+    def labels(self) -> Tensor:
+        """Most probable class, (N,)."""
+        return self.probabilities.argmax(-1)
+
+    @property
+    def confidence(self) -> Tensor:
+        """Its probability, (N,)."""
+        return self.probabilities.amax(-1)
+
+    def log_prob(self, y: Tensor) -> Tensor:
+        """log p(y_n | x_n, D), (N,), for labels y (N,)."""
+        y = Categorical().targets(y, self.probabilities.shape[-1], self.probabilities)
+        return self.probabilities.gather(-1, y[:, None]).squeeze(-1).log()
+
+    def accuracy(self, y: Tensor) -> float:
+        """Share of labels y (N,) that are the most probable class."""
+        y = Categorical().targets(y, self.probabilities.shape[-1], self.probabilities)
+        return (self.labels == y).double().mean().item()
+
+
+def predict(
+    model: Model, stack: Stack, x: Tensor, chunk_size: int | None = None
+) -> GaussianPredictive | CategoricalPredictive:
+    """The predictive distribution of a model, marginalised over the rows of a stack.
+
+    Args:
+        model: network, prior, likelihood.
+        stack: S weight settings: draws from a posterior, members of an ensemble, one row for a plug-in
+            prediction.
+        x: (N, ...) inputs.
+        chunk_size: rows of the stack evaluated at a time. For classes no more than one chunk's (rows, N, C)
+            logits is ever held; for regression all (S, N, C) function values are kept, since quantiles need
+            them.
+
+    Returns:
+        GaussianPredictive or CategoricalPredictive, following the likelihood.
+    """
+    if isinstance(model.likelihood, Gaussian):
+        return GaussianPredictive(model.functions(stack, x, chunk_size), model.likelihood.noise_std)
+    if not isinstance(model.likelihood, Categorical):
+        raise TypeError(
+            f"predict knows Gaussian and Categorical likelihoods, got {type(model.likelihood).__name__}."
+        )
+    if len(stack) == 0:
+        raise ValueError("The stack is empty; marginalising needs at least one row.")
+    if chunk_size is None:
+        chunk_size = model.chunk_size(x)
+    probabilities = entropy = 0.0
+    for start in range(0, len(stack), _validate.count("chunk_size", chunk_size)):
+        log_p = F.log_softmax(model.functions(stack[start : start + chunk_size], x), dim=-1)
+        p = log_p.exp()
+        probabilities = probabilities + p.sum(0)
+        entropy = entropy - (p * log_p).sum((0, 2))
+    return CategoricalPredictive(probabilities / len(stack), entropy / len(stack))

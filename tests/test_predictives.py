@@ -1,0 +1,165 @@
+"""Marginalisation and uncertainty, against brute force and closed forms."""
+
+import math
+
+import pytest
+import torch
+
+import bdlcore as bdl
+
+
+@pytest.fixture
+def gaussian(model, regression):
+    stack = model.sample_prior(50, seed=0, dtype=torch.float64)
+    return model.functions(stack, regression[0]), bdl.predict(model, stack, regression[0])
+
+
+@pytest.fixture
+def categorical():
+    model = bdl.Model(bdl.nets.mlp(2, 8, 3), bdl.GaussianPrior(2.0), bdl.Categorical())
+    x = torch.randn(9, 2, dtype=torch.float64)
+    stack = model.sample_prior(20, seed=0, dtype=torch.float64)
+    return model, stack, x, model.functions(stack, x).softmax(-1)
+
+
+def test_density_is_averaged_not_its_logarithm(gaussian, regression):
+    f, predictive = gaussian
+    y = regression[1]
+    components = torch.distributions.Normal(f, 0.3).log_prob(y).sum(-1)
+    torch.testing.assert_close(predictive.log_prob(y), components.exp().mean(0).log())
+
+
+def test_variance_is_the_sum_of_its_parts(gaussian):
+    f, predictive = gaussian
+    draws = f.repeat(4000, 1, 1) + 0.3 * torch.randn(
+        4000 * 50, *f.shape[1:], dtype=f.dtype, generator=torch.Generator().manual_seed(0)
+    )
+    torch.testing.assert_close(predictive.total_std, draws.std(0), rtol=0.02, atol=0)
+    torch.testing.assert_close(predictive.mean, f.mean(0))
+    both = predictive.epistemic_std.square() + predictive.aleatoric_std.square()
+    torch.testing.assert_close(predictive.total_std.square(), both)
+
+
+def test_quantiles_are_those_of_the_mixture(gaussian):
+    _, predictive = gaussian
+    for q in (0.025, 0.5, 0.9):
+        value = predictive.quantile(q)
+        torch.testing.assert_close(predictive.cdf(value), torch.full_like(value, q), rtol=0, atol=1e-9)
+    low, high = predictive.interval(0.95)
+    torch.testing.assert_close(
+        predictive.cdf(high) - predictive.cdf(low), torch.full_like(low, 0.95), rtol=0, atol=1e-9
+    )
+    single = bdl.GaussianPredictive(torch.zeros(1, 2, 1, dtype=torch.float64), 2.0).interval(0.95)
+    assert single[1].max().item() == pytest.approx(2 * 1.959963985, rel=1e-9)
+    with pytest.raises(ValueError, match="q must lie"):
+        predictive.quantile(1.0)
+    with pytest.raises(ValueError, match="probability must lie"):
+        predictive.interval(0)
+
+
+def test_probabilities_are_averaged_not_logits(categorical):
+    model, stack, x, p = categorical
+    for chunk_size in (None, 7):
+        predictive = bdl.predict(model, stack, x, chunk_size)
+        torch.testing.assert_close(predictive.probabilities, p.mean(0))
+    y = torch.randint(3, (9,), generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(predictive.log_prob(y), p.mean(0)[range(9), y].log())
+    assert predictive.accuracy(y) == (p.mean(0).argmax(1) == y).double().mean()
+    wrong = model.functions(stack, x).mean(0).softmax(-1)
+    assert (predictive.probabilities - wrong).abs().max() > 0.05, "this test could not tell"
+
+
+def test_entropies_against_torch_distributions(categorical):
+    model, stack, x, p = categorical
+    predictive = bdl.predict(model, stack, x)
+    torch.testing.assert_close(predictive.total_entropy, torch.distributions.Categorical(p.mean(0)).entropy())
+    torch.testing.assert_close(
+        predictive.aleatoric_entropy, torch.distributions.Categorical(p).entropy().mean(0)
+    )
+    assert (predictive.epistemic_entropy > 0).all()
+    alone = bdl.predict(model, stack[0], x)
+    torch.testing.assert_close(alone.epistemic_entropy, torch.zeros(9, dtype=torch.float64))
+
+
+def test_entropies_survive_certainty():
+    model = bdl.Model(bdl.nets.mlp(2, 3), bdl.GaussianPrior(1e4), bdl.Categorical())
+    predictive = bdl.predict(model, model.sample_prior(4, seed=0), torch.ones(2, 2))
+    assert (
+        torch.isfinite(predictive.total_entropy).all() and torch.isfinite(predictive.aleatoric_entropy).all()
+    )
+
+
+def test_predicting_refuses_what_it_cannot_marginalise(categorical):
+    model, stack, x, _ = categorical
+    with pytest.raises(ValueError, match="stack is empty"):
+        bdl.predict(model, stack[[]], x)
+    model.likelihood = object()
+    with pytest.raises(TypeError, match="Gaussian and Categorical"):
+        bdl.predict(model, stack, x)
+
+
+# --- linear regression ---
+
+
+def test_evidence_is_the_density_of_the_data_under_the_prior():
+    g = torch.Generator().manual_seed(0)
+    features = torch.randn(8, 3, generator=g, dtype=torch.float64)
+    y = torch.randn(8, generator=g, dtype=torch.float64)
+    posterior = bdl.linear_regression(features, y, prior_std=0.7, noise_std=0.4)
+    covariance = 0.7**2 * features @ features.mT + 0.4**2 * torch.eye(8, dtype=torch.float64)
+    marginal = torch.distributions.MultivariateNormal(torch.zeros(8, dtype=torch.float64), covariance)
+    assert posterior.log_evidence == pytest.approx(marginal.log_prob(y).item(), rel=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("T", "T_lik"), [(1.0, 1.0), (0.5, 1.0), (2.0, 1.0), (1.0, 0.5), (1.0, 2.0), (0.5, 3.0)]
+)
+def test_tempered_posterior_by_integration(T, T_lik):
+    """One weight, so that normalising [p(D|w)^(1/T_lik) p(w)]^(1/T) on a grid is exact."""
+    features = torch.tensor([[1.0], [2.0], [-0.5]], dtype=torch.float64)
+    y = torch.tensor([0.7, 1.1, 0.1], dtype=torch.float64)
+    w = torch.linspace(-10, 10, 200_001, dtype=torch.float64)
+    likelihood = torch.distributions.Normal(features * w, 0.4).log_prob(y[:, None]).sum(0)
+    density = ((likelihood / T_lik + torch.distributions.Normal(0, 0.7).log_prob(w)) / T).softmax(0)
+    posterior = bdl.linear_regression(
+        features, y, prior_std=0.7, noise_std=0.4, temperature=T, likelihood_temperature=T_lik
+    )
+    mean = (density * w).sum()
+    assert posterior.mean.item() == pytest.approx(mean.item(), rel=1e-8)
+    assert posterior.covariance.item() == pytest.approx((density * (w - mean) ** 2).sum().item(), rel=1e-8)
+    assert (posterior.log_evidence is None) == ((T, T_lik) != (1.0, 1.0))
+
+
+def test_linear_predictive_matches_its_own_samples():
+    g = torch.Generator().manual_seed(0)
+    features, y = (
+        torch.randn(6, 2, generator=g, dtype=torch.float64),
+        torch.randn(6, generator=g, dtype=torch.float64),
+    )
+    posterior = bdl.linear_regression(features, y, prior_std=1.0, noise_std=0.5)
+    predictive = posterior.predict(features)
+    f = posterior.sample(100_000, seed=0) @ features.mT
+    torch.testing.assert_close(f.mean(0), predictive.mean, rtol=0, atol=0.01)
+    torch.testing.assert_close(f.std(0), predictive.epistemic_std, rtol=0.02, atol=0)
+    mixture = bdl.GaussianPredictive(f[:2000, :, None], 0.5)
+    torch.testing.assert_close(mixture.log_prob(y), predictive.log_prob(y), rtol=0, atol=0.05)
+    low, high = predictive.interval(0.9)
+    share = torch.special.ndtr((high - predictive.mean) / predictive.total_std)
+    torch.testing.assert_close(share, torch.full_like(share, 0.95))
+    assert math.isfinite(posterior.log_evidence)
+
+
+def test_linear_regression_refuses_bad_input():
+    features, y = torch.ones(3, 2), torch.ones(3)
+    for change, message in [
+        ({"noise_std": 0.0}, "noise_std must be positive"),
+        ({"temperature": -1.0}, "temperature must be positive"),
+        ({"y": torch.ones(4)}, r"Expected features \(N, P\) and y \(N,\)"),
+        ({"features": torch.full((3, 2), torch.nan)}, "features contains"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            bdl.linear_regression(
+                **{"features": features, "y": y, "prior_std": 1.0, "noise_std": 1.0} | change
+            )
+    with pytest.raises(ValueError, match=r"shape \(N, 2\)"):
+        bdl.linear_regression(features, y, prior_std=1.0, noise_std=1.0).predict(torch.ones(3, 3))
