@@ -265,6 +265,19 @@ def test_warnings_cost_no_points(averaging, capsys):
     assert "careful" in out and not err
 
 
+def test_prints_are_shown_for_one_trial(averaging, capsys):
+    calls = []
+
+    def fails_at_the_third(logits):
+        calls.append(1)
+        print(f"call {len(calls)}")
+        return right(logits) if len(calls) < 3 else None
+
+    check(averaging, fails_at_the_third)
+    out = capsys.readouterr().out
+    assert "call 3" in out and "call 1" not in out and "call 2" not in out
+
+
 def test_check_gives_nbgrader_nothing_to_read_as_partial_points(averaging):
     assert check(averaging, right) is None
 

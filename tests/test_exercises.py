@@ -1,20 +1,19 @@
 """Every exercise of the course: its check tells right from wrong, and its notebook is what its solution makes."""
 
 import functools
-from pathlib import Path
 
 import make_exercises
 import prove_checks
 import pytest
 import update_readme
+from exercise_notebooks import ROOT, lessons
 from exercise_rules import problems
 
 from bdlcore.exercises import registered
 
-ROOT = Path(__file__).parents[1]
 EXPECTED_SECONDS = 40
 
-LESSONS = {lesson.path.as_posix(): lesson for lesson in make_exercises.lessons(ROOT)}
+LESSONS = {lesson.path.as_posix(): lesson for lesson in lessons(ROOT)}
 EXERCISES = [(path, entry.id) for path, lesson in LESSONS.items() for entry in lesson.entries]
 
 each_lesson = pytest.mark.parametrize("path", LESSONS)
@@ -45,10 +44,10 @@ def test_solutions_notebook_keeps_the_rules(path):
 
 
 def test_each_lesson_has_solutions_and_exercises():
-    lessons = {
+    taught = {
         path.relative_to(ROOT / "lessons").as_posix() for path in (ROOT / "lessons").rglob("[0-9]*.ipynb")
     }
-    assert lessons == set(LESSONS), "lessons/ and solutions/ must hold notebooks of the same paths"
+    assert taught == set(LESSONS), "lessons/ and solutions/ must hold notebooks of the same paths"
 
 
 def test_exercises_are_what_solutions_make():

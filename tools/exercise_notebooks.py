@@ -20,6 +20,7 @@ from unittest import mock
 
 import nbformat
 
+ROOT = Path(__file__).resolve().parents[1]
 BEGIN, STUB, END = "### BEGIN SOLUTION", "### STUB", "### END SOLUTION"
 _ROLES = {"solution": "a solution cell", "check": "a check cell", "variants": "a variants cell"}
 
@@ -45,6 +46,13 @@ class Lesson:
     def name(self) -> str:
         """The name of its check module: the file name without its number."""
         return re.sub(r"^\d+_", "", self.path.stem)
+
+
+def lessons(root: Path) -> list[Lesson]:
+    """All notebooks under `root`/solutions."""
+    source = root / "solutions"
+    paths = sorted(path.relative_to(source) for path in source.rglob("*.ipynb"))
+    return [read_lesson(root, path) for path in paths if ".ipynb_checkpoints" not in path.parts]
 
 
 def read_lesson(root: Path, path: Path) -> Lesson:

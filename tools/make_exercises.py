@@ -17,27 +17,15 @@ import tempfile
 from pathlib import Path
 
 import nbformat
-from exercise_notebooks import Lesson, leaks, mark, place, read_lesson
+from exercise_notebooks import ROOT, Lesson, leaks, lessons, mark, place
 from exercise_rules import problems
-from nbgrader.converters import GenerateAssignment
-from nbgrader.coursedir import CourseDirectory
-from nbgrader.preprocessors import SaveCells
 from traitlets.config import PyFileConfigLoader
 
 from bdlcore.exercises import registered
 
-ROOT = Path(__file__).resolve().parent.parent
-
 
 class Refused(Exception):
     """The notebooks under solutions/ cannot become exercises; the text says why, one reason a line."""
-
-
-def lessons(root: Path) -> list[Lesson]:
-    """All solutions notebooks."""
-    source = root / "solutions"
-    paths = sorted(path.relative_to(source) for path in source.rglob("*.ipynb"))
-    return [read_lesson(root, path) for path in paths if ".ipynb_checkpoints" not in path.parts]
 
 
 def refuse_faulty(found: list[Lesson], points: dict[str, int] | None) -> None:
@@ -60,6 +48,10 @@ def refuse_faulty(found: list[Lesson], points: dict[str, int] | None) -> None:
 
 def convert(root: Path, target: Path, units: list[str]) -> None:
     """Runs nbgrader's generate_assignment with the course's configuration, into `target` and without a gradebook."""
+    from nbgrader.converters import GenerateAssignment  # here, because these take seconds to load
+    from nbgrader.coursedir import CourseDirectory
+    from nbgrader.preprocessors import SaveCells
+
     config = PyFileConfigLoader("nbgrader_config.py", path=str(root)).load_config()
     config.GenerateAssignment.preprocessors.remove(SaveCells)
     for unit in units:

@@ -19,8 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from exercise_notebooks import Lesson, run_cells
-from make_exercises import ROOT, lessons
+from exercise_notebooks import ROOT, Lesson, lessons, run_cells
 
 from bdlcore.exercises import examine, registered, variants
 from bdlcore.exercises._machine import CORRECT, NOT_ATTEMPTED, NOT_YET

@@ -111,23 +111,24 @@ def find(id: str) -> Exercise:
 def examine(id: str, answer: object, seed: int | None = None) -> Result:
     """Runs the check of an exercise on an answer; shows nothing and keeps no record.
 
-    Whatever the answer is or does, a `Result` comes back. Messages to stderr, for which nbgrader would take all points
-    away, are passed on to stdout.
+    Whatever the answer is or does, a `Result` comes back. What it prints is shown for one trial only, the failing one,
+    and on stdout: nbgrader would take all points away for a word on stderr.
     """
     found = find(id)
     seed = random.SystemRandom().randrange(10**6) if seed is None else seed
     if answer is None or holds_ellipsis(answer):
         return Result(found, NOT_ATTEMPTED)
-    noise = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(noise):
-            for index in range(found.trials):
-                result = _one_trial(found, answer, Trial(seed, index))
-                if result.state != CORRECT:
-                    return result
-    finally:
-        sys.stdout.write(noise.getvalue())
-    return Result(found, CORRECT)
+    result, printed = Result(found, CORRECT), ""
+    for index in range(found.trials):
+        words = io.StringIO()
+        with contextlib.redirect_stdout(words), contextlib.redirect_stderr(words):
+            result = _one_trial(found, answer, Trial(seed, index))
+        if result.state != CORRECT:
+            printed = words.getvalue()
+            break
+        printed = printed or words.getvalue()
+    sys.stdout.write(printed)
+    return result
 
 
 def _one_trial(found: Exercise, answer: object, trial: Trial) -> Result:

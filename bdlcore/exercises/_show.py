@@ -52,7 +52,7 @@ def result(found: Result, hints: tuple[str, ...]) -> Shown:
     else:
         lines, facts = [found.message], found.detail.splitlines()
         if found.seed is not None:
-            facts.append(f'Same inputs again: `check("{exercise.id}", ..., seed={found.seed})`')
+            facts.append(f"For the same inputs again, give `check` the argument `seed={found.seed}`.")
     return _box(colour, head, lines, facts, _hint_lines(exercise, hints) if state == "not yet" else [])
 
 
@@ -70,35 +70,22 @@ def score_card(rows: list[tuple[Exercise, Result | None]]) -> Shown:
     total = sum(exercise.points for exercise, _ in rows)
     done = states.count("correct")
     summary = f"{done} of {len(rows)} exercises correct · {sum(earned)} of {total} points"
-    cell = 'style="text-align:left;padding:.15em 1em .15em 0"'
     table, lines = [], []
     for number, ((exercise, _), state, got) in enumerate(zip(rows, states, earned), start=1):
         symbol, colour = _LOOK[state]
-        table.append(
-            f"<tr><td {cell}>{number}</td><td {cell}>{html.escape(exercise.title)}</td>"
-            f'<td {cell}><b style="color:{colour}">{symbol}</b> {state}</td>'
-            f"<td {cell}>{got} / {exercise.points}</td></tr>"
-        )
+        told = f'<b style="color:{colour}">{symbol}</b> {state}'
+        table.append((str(number), html.escape(exercise.title), told, f"{got} / {exercise.points}"))
         lines.append(f"{number:3d}  {symbol} {state:13s}  {got:2d} / {exercise.points:<2d}  {exercise.title}")
     _, colour = _LOOK["correct" if done == len(rows) else "not yet" if any(earned) else "not attempted"]
-    shown_html, text = _box(colour, f"Score card · {summary}", [], [], [])
-    return Shown(
-        shown_html.replace("</div>", f"<table>{''.join(table)}</table></div>"), "\n".join([text, *lines])
-    )
+    return _add_table(_box(colour, f"Score card · {summary}", [], [], []), table, lines)
 
 
 def variants(exercise: Exercise, rows: list[tuple[str, str, str, str]]) -> Shown:
     """A table of (variant, kind, what came of it, what the learner is told)."""
-    cell = 'style="text-align:left;vertical-align:top;padding:.15em 1em .15em 0"'
-    head = "".join(f"<th {cell}>{name}</th>" for name in ("variant", "is", "reads", "the learner is told"))
-    body = "".join(
-        "<tr>" + "".join(f"<td {cell}>{_rich(item)}</td>" for item in row) + "</tr>" for row in rows
-    )
+    head = tuple(f"<b>{name}</b>" for name in ("variant", "is", "reads", "the learner is told"))
     text = [f"{name} ({kind}): {state}. {told}".strip() for name, kind, state, told in rows]
-    title = f"Right and wrong answers · {exercise.title}"
-    shown_html, plain = _box(_LOOK["correct"][1], title, [], [], [])
-    table = f"<table><tr>{head}</tr>{body}</table></div>"
-    return Shown(shown_html.replace("</div>", table), "\n".join([plain, *text]))
+    box = _box(_LOOK["correct"][1], f"Right and wrong answers · {exercise.title}", [], [], [])
+    return _add_table(box, [head, *(tuple(map(_rich, row)) for row in rows)], text)
 
 
 def _hint_lines(exercise: Exercise, opened: tuple[str, ...]) -> list[str]:
@@ -118,6 +105,14 @@ def _box(colour: str, head: str, lines: list[str], facts: list[str], hints: list
     style = f"border-left:6px solid {colour};padding:.3em .9em;margin:.3em 0;line-height:1.5"
     text = [head, *(f"  {line}" for part in (*lines, *facts, *hints) for line in part.splitlines())]
     return Shown(f'<div style="{style}">{"<br>".join(rows)}</div>', "\n".join(text))
+
+
+def _add_table(box: Shown, rows: list[tuple[str, ...]], lines: list[str]) -> Shown:
+    """A box with rows of HTML cells, and the same as lines of text."""
+    cell = '<td style="text-align:left;vertical-align:top;padding:.15em 1em .15em 0">'
+    body = "".join("<tr>" + "".join(f"{cell}{item}</td>" for item in row) + "</tr>" for row in rows)
+    table = f'<table style="font-size:inherit">{body}</table></div>'
+    return Shown(box.html.removesuffix("</div>") + table, "\n".join([box.text, *lines]))
 
 
 def _rich(text: str) -> str:
