@@ -158,10 +158,36 @@ def test_a_check_that_crashes_reads_not_yet():
     def strict(answer, trial):
         return answer.nothing.here
 
+    @exercise("stricter")
+    def stricter(answer, trial):
+        trial.call(answer).nothing()
+
+    assert "sense of what you return, the text 'b'." in examine("stricter", lambda: "b").message
     result = examine("strict", 3)
     assert result.state == "not yet"
     assert "could not make sense of your answer, the int 3" in result.message
     assert "no attribute 'nothing'" in result.detail
+
+
+@pytest.mark.parametrize(
+    "answer, told",
+    [
+        (lambda: 1.0, "Return 2 things, mean, std, in this order; yours is the float 1.0."),
+        (lambda: (1, 2, 3), "yours is a tuple of 3 items."),
+        (lambda: (1, None), "The std that you return is None."),
+        (lambda: (1, 3), "wrong std"),
+        (lambda: [1, 2], ""),
+    ],
+)
+def test_several_things_are_returned_together(answer, told):
+    @exercise("summary")
+    def summary(answer, trial):
+        mean, std = trial.parts(trial.call(answer), "mean", "std")
+        trial.expect_close(mean, 1.0)
+        trial.expect_close(std, 2.0, "wrong std")
+
+    assert told in examine("summary", answer).text
+    assert examine("summary", answer).state == ("not yet" if told else "correct")
 
 
 def test_answers_may_change_their_inputs_and_global_randomness(averaging):

@@ -51,6 +51,16 @@ class Judgements:
             self.fail(f"{what} should have {ndim} axes, but its shape is {tuple(numbers.shape)}.")
         return numbers
 
+    def parts(self, value: object, *names: str) -> tuple:
+        """The things that a function is to return together, e.g. `mean, std = trial.parts(got, "mean", "std")`."""
+        if not isinstance(value, (tuple, list)) or len(value) != len(names):
+            self.fail(
+                f"Return {len(names)} things, {', '.join(names)}, in this order; yours is {describe(value)}."
+            )
+        for name, part in zip(names, value):
+            self.expect(part is not None, f"The {name} that you return is None.")
+        return tuple(value)
+
     def expect_shape(self, got: object, shape: Collection[int], message: str = "") -> None:
         """The shape must be this one; the learner is told both shapes."""
         got_shape, shape = tuple(self.tensor(got).shape), tuple(shape)

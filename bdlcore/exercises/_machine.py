@@ -139,12 +139,16 @@ def _one_trial(found: Exercise, answer: object, trial: Trial) -> Result:
     except NotYet as end:
         return Result(found, NOT_YET, end.message, end.detail, trial.seed if trial.drew else None)
     except Exception as error:
+        returned = trial.returned is not None
+        thing = (
+            f"what you return, {describe(trial.returned)}" if returned else f"your answer, {describe(answer)}"
+        )
         return Result(
             found,
             NOT_YET,
-            f"The check could not make sense of your answer, {describe(answer)}.",
+            f"The check could not make sense of {thing}.",
             f"{type(error).__name__}: {str(error)[:300]}\n"
-            f"Compare what it is, or returns, with what the text asks for.\n{trial.called}",
+            f"Compare it with what the text asks for.\n{trial.called}",
             trial.seed if trial.drew else None,
         )
     return Result(found, CORRECT)

@@ -24,7 +24,7 @@ class Trial(Judgements):
     def __init__(self, seed: int, index: int = 0) -> None:
         self.seed, self.index = seed, index
         self.drew = False  # whether randomness was used at all: only then does the learner need the seed
-        self._calls = 0
+        self._calls, self.returned = 0, None  # how often the answer was called, and what it gave last
 
     # --- randomness: float64, on the CPU ---
 
@@ -88,6 +88,7 @@ class Trial(Judgements):
             if does_nothing(answer):
                 raise NotAttempted
             raise NotYet(f"`{name}` returned None: is a `return` missing?")
+        self.returned = output
         return output
 
 
