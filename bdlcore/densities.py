@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -49,9 +51,9 @@ class LogPosterior:
         _validate.positive("likelihood_temperature", likelihood_temperature)
         self.model, self.x, self.y = model, x, model.check_data(x, y)
         self.temperature, self.likelihood_temperature = temperature, likelihood_temperature
-        if chunk_size is None:
-            chunk_size = model.chunk_size(x, _CPU_ELEMENTS) if x.device.type == "cpu" else model.chunk_size(x)
-        self.chunk_size = _validate.count("chunk_size", chunk_size)
+        self.chunk_chosen = chunk_size is None
+        self.chunk_size = _chunk_size(model, x) if chunk_size is None else chunk_size
+        _validate.count("chunk_size", self.chunk_size)
 
     def on_batch(self, index: Tensor) -> LogPosterior:
         """The unbiased estimate from a minibatch: its log likelihood is multiplied by N / batch size.
@@ -62,7 +64,25 @@ class LogPosterior:
         batch.__dict__.update(self.__dict__)
         batch.x, batch.y = self.x[index], self.y[index]
         batch.likelihood_temperature = self.likelihood_temperature * (len(index) / len(self.x))
+        if self.chunk_chosen:
+            batch.chunk_size = _chunk_size(self.model, batch.x)
         return batch
+
+    def batches(self, batch_size: int | None, shuffle: torch.Generator | None) -> Iterator[LogPosterior]:
+        """Without end: this density, or its estimates from minibatches that go through shuffled data in turn.
+
+        Every row sees the same minibatches. `batch_size` None or at least N means all the data.
+        """
+        N = len(self.x)
+        if batch_size is None or batch_size >= N:
+            while True:
+                yield self
+        order = torch.empty(0, dtype=torch.long)
+        while True:
+            if len(order) < batch_size:
+                order = torch.cat([order, torch.randperm(N, generator=shuffle)])
+            yield self.on_batch(order[:batch_size].to(self.x.device))
+            order = order[batch_size:]
 
     def likelihood(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         """The log likelihood alone, log p(D | theta) / T_lik (S,), and its gradient (S, D)."""
@@ -83,6 +103,10 @@ class LogPosterior:
         value, gradient = self.likelihood(theta)
         gradient.sub_(theta)  # the prior is N(0, I) in theta
         return (value + self.model.log_prior(theta)) / self.temperature, _divide_(gradient, self.temperature)
+
+
+def _chunk_size(model: Model, x: Tensor) -> int:
+    return model.chunk_size(x, _CPU_ELEMENTS) if x.device.type == "cpu" else model.chunk_size(x)
 
 
 def _divide_(gradient: Tensor, temperature: Temperature) -> Tensor:

@@ -48,15 +48,10 @@ def optimise(
     theta = theta.clone()
     adam = _Adam(theta)
     losses: list[Tensor] = []
-    order = torch.empty(0, dtype=torch.long)
+    batches = density.batches(batch_size, shuffle)
     try:
         for step in progress(steps, f"training {len(theta)} members"):
-            target = density
-            if batch_size is not None and batch_size < N:
-                if len(order) < batch_size:
-                    order = torch.cat([order, torch.randperm(N, generator=shuffle)])
-                target = density.on_batch(order[:batch_size].to(density.x.device))
-                order = order[batch_size:]
+            target = next(batches)
             value, gradient = target(theta) if maximise == "posterior" else target.likelihood(theta)
             if not torch.isfinite(value).all():
                 bad = (~torch.isfinite(value)).nonzero().flatten().tolist()

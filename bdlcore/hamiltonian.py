@@ -11,14 +11,13 @@ import torch
 from torch import Tensor
 
 from . import _validate
+from ._chains import convergence, probe_or_spread, starting_points
 from ._progress import progress
 from .densities import LogPosterior, Temperature
-from .diagnostics import ess, rhat
-from .ensembles import optimise
 from .models import Model
-from .posteriors import Posterior, probe_inputs
+from .posteriors import Posterior
 from .randomness import RowRandom
-from .stacks import Stack, check_stack
+from .stacks import Stack
 
 ValueAndGrad = Callable[[Tensor], tuple[Tensor, Tensor]]
 _DIVERGENT = 1000.0  # energy error above which a trajectory counts as divergent, as in Stan
@@ -255,21 +254,8 @@ def hmc(
     density = LogPosterior(model, x, y, temperature, likelihood_temperature, chunk_size)
     _validate.per_row("temperature", temperature, len(rows))
     _validate.per_row("likelihood_temperature", likelihood_temperature, len(rows))
-    if probe is not None:
-        model.check_inputs(probe)
-    extra = 0
-    if initial is None:
-        theta = model.sample_prior(rows, seed, dtype=x.dtype, device=x.device).theta
-        if initial_steps:
-            theta, _ = optimise(density, theta, _validate.count("initial_steps", initial_steps, 0), lr=0.03)
-            extra = initial_steps * len(rows)
-    else:
-        check_stack(initial, model.layout, x)
-        if len(initial) != len(rows):
-            raise ValueError(
-                f"initial has {len(initial)} rows for {len(rows)} chains; give one row per chain."
-            )
-        theta = initial.theta
+    probe = probe_or_spread(model, x, probe)
+    theta, loss = starting_points(density, rows, seed, name="chain", initial=initial, steps=initial_steps)
     run = sample_hmc(
         density,
         theta,
@@ -280,16 +266,17 @@ def hmc(
         step_size=step_size,
         random=RowRandom(seed, rows, stream=1, dtype=x.dtype, device=x.device),
     )
-    stack = Stack(run.pop("draws").flatten(0, 1), model.layout)
-    run["gradient_evaluations"] += extra
+    drawn = run.pop("draws")
+    run["gradient_evaluations"] += loss.numel()
     _warn_of_trouble(run["acceptance"], run["divergences"], target_acceptance, draws)
-    made = run["log_density"].shape[1]
-    if made >= 4:
-        f = model.functions(stack, probe_inputs(x) if probe is None else probe).unflatten(
-            0, (len(rows), made)
-        )
-        run["rhat"], run["ess"] = rhat(f), ess(f)
-    return Posterior(stack=stack, method="HMC", seconds=time.perf_counter() - start, chains=len(rows), **run)
+    run |= convergence(model, drawn, probe)
+    return Posterior(
+        stack=Stack(drawn.flatten(0, 1), model.layout),
+        method="HMC",
+        seconds=time.perf_counter() - start,
+        chains=len(rows),
+        **run,
+    )
 
 
 def _warn_of_trouble(acceptance: Tensor, divergences: Tensor, target: float, draws: int) -> None:
