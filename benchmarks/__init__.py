@@ -1,0 +1,1 @@
+"""Speed against loops, vmap and peers, on the same work in one run: `make bench` or `python -m benchmarks`."""

@@ -1,0 +1,77 @@
+"""Run the benchmarks: `python -m benchmarks [SUITE ...] [--cores N] [--quick]`.
+
+Each suite and number of cores runs in a process of its own. On one core the clock is CPU time; on more it is wall
+time, so leave the machine alone meanwhile. Results go to benchmarks/results/. Peers take part when they
+are installed in the environment that runs this.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import subprocess
+import sys
+import time
+
+SUITES = ("gradients",)
+
+
+def main() -> None:
+    """Parse the command line; run one suite here, or several in processes of their own."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.split("\n\n")[0])
+    parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"of {', '.join(SUITES)}; all when none")
+    parser.add_argument(
+        "--cores", type=int, action="append", help="cores to use; 1 and then 2 when not given"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="tiny sizes, to see that everything works; not stored"
+    )
+    arguments = parser.parse_args()
+    suites, cores = arguments.suites or SUITES, arguments.cores or [1, 2]
+    if unknown := set(suites) - set(SUITES):
+        parser.error(f"unknown suite {', '.join(sorted(unknown))}; choose from {', '.join(SUITES)}")
+    if len(suites) == len(cores) == 1:
+        measure(suites[0], cores[0], arguments.quick)
+        return
+    for suite in suites:
+        for count in cores:
+            quick = ["--quick"] * arguments.quick
+            subprocess.run(
+                [sys.executable, "-m", "benchmarks", suite, "--cores", str(count), *quick], check=True
+            )
+
+
+def measure(suite: str, cores: int, quick: bool) -> None:
+    """Run one suite in this process on the given number of cores, print its table and store it."""
+    _use_cores(cores)
+    import bdlcore as bdl
+
+    from . import report
+
+    bdl.setup()  # as a notebook does
+    start = time.perf_counter()
+    clock = time.process_time if cores == 1 else time.perf_counter
+    result = importlib.import_module(f"benchmarks.{suite}").run(clock, quick)
+    print(
+        f"{result['title']}, {cores} core(s), measured in {time.perf_counter() - start:.0f} s\n\n{result['text']}\n"
+    )
+    if not quick:
+        report.save(suite, cores, result)
+        report.write_tables()
+
+
+def _use_cores(cores: int) -> None:
+    """Before torch or JAX are imported: both size their thread pools by what they find."""
+    os.environ["OMP_NUM_THREADS"] = str(cores)
+    if hasattr(os, "sched_setaffinity"):
+        allowed = sorted(os.sched_getaffinity(0))
+        if len(allowed) < cores:
+            sys.exit(
+                f"This process may use {len(allowed)} core(s), not {cores}. Pass --cores {len(allowed)}."
+            )
+        os.sched_setaffinity(0, allowed[-cores:])
+
+
+if __name__ == "__main__":
+    main()

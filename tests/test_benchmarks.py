@@ -1,0 +1,46 @@
+"""The benchmarks' machinery at tiny size: their speed is not tested, only that they run and report."""
+
+import itertools
+import json
+import time
+
+import pytest
+
+from benchmarks import gradients, race, report
+
+
+def test_gradients_run_and_report(tmp_path, monkeypatch):
+    result = gradients.run(time.process_time, quick=True)
+    assert {row["name"] for row in result["rows"]} >= {"bdlcore", "torch.func.vmap"}
+    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    report.save("gradients", 2, result)
+    stored = json.loads((tmp_path / "gradients_2_cores.json").read_text())
+    assert stored["machine"]["cores used"] == 2
+    assert f"## {gradients.TITLE}, 2 cores\n\n| | 1 chain | 8 chains |" in report.write_tables()
+
+
+def test_contestants_take_turns_and_the_missing_are_named():
+    ticks, order = itertools.count(), []
+
+    def worker(name, work):
+        return lambda: order.append(name) or work
+
+    speeds = race.race(
+        {"slow": worker("slow", 1), "absent": "not installed", "fast": worker("fast", 4)},
+        rounds=3,
+        seconds=1e-9,
+        clock=lambda: next(ticks),
+    )
+    assert speeds == {"slow": [1, 1, 1], "absent": "not installed", "fast": [4, 4, 4]}
+    assert order[-6:] == ["slow", "fast"] * 3
+    rows, text = report.table({"case": speeds}, base="slow")
+    assert text.splitlines()[2:] == [
+        "| slow | 1 (×1) |",
+        "| absent | not installed |",
+        "| fast | 4 (×4) |",
+    ]
+    assert rows[1] == {"name": "absent", "case": "case", "missing": "not installed"}
+
+
+def test_ratio_compares_within_rounds():
+    assert race.ratio([2.0, 20.0, 200.0], [1.0, 10.0, 100.0]) == pytest.approx(2)
