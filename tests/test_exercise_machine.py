@@ -149,6 +149,17 @@ def test_mistake_is_named(averaging, answer, told):
         assert (result.state, told in result.text) == ("not yet", True), result.text
 
 
+@pytest.mark.parametrize("answer", [2.5, [2.5], np.array([[2.5]]), torch.tensor(2.5)])
+def test_a_single_number_may_have_any_shape(answer):
+    @exercise("single", trials=1)
+    def single(answer, trial):
+        trial.reject_if_close(answer, 3.5, "one too many")
+        trial.expect_close(answer, torch.tensor(2.5))
+
+    assert examine("single", answer).state == "correct"
+    assert examine("single", np.asarray(answer) + 1.0).message == "one too many"
+
+
 def test_our_own_traceback_is_not_shown(averaging):
     assert "bdlcore" not in examine(averaging, bad_axis).text
 
@@ -263,6 +274,11 @@ def test_score_card_counts_points_and_names_what_was_not_run(averaging, capsys):
     card = capsys.readouterr().out
     assert "1 of 2 exercises correct · 2 of 5 points" in card
     assert "○ not attempted   0 / 3   Second one" in card
+    check("second-one", 7)
+    score_card()
+    card = capsys.readouterr().out
+    assert "1 of 2 exercises correct · 2 of 5 points" in card
+    assert "◐ not yet         0 / 3   Second one" in card
     check("second-one", 2)
     score_card()
     assert "2 of 2 exercises correct · 5 of 5 points" in capsys.readouterr().out

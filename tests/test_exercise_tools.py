@@ -513,8 +513,11 @@ MUTANTS = {
 def test_prover_finds(course, edit, by, told):
     root = course(notebook(edit, by))
     make_exercises.main([], root)
-    assert told in faults(proven(root))
+    proof = proven(root)
+    assert told in faults(proof)
     assert prove_checks.main([], root) == 1
+    if "wrong answer" in told:
+        assert prove_checks.summary(proof)[-2:] == (12, 11)
 
 
 def test_prover_finds_checks_that_are_too_lenient_slow_or_without_hints(course, monkeypatch):
