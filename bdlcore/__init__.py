@@ -21,6 +21,7 @@ from .densities import LogPosterior
 from .diagnostics import ess, rhat
 from .ensembles import ensemble
 from .hamiltonian import hmc, sample_hmc
+from .laplace_approximation import LaplacePosterior, laplace
 from .likelihoods import Categorical, Gaussian
 from .linear import LinearPosterior, linear_regression
 from .models import Model
@@ -36,6 +37,7 @@ __all__ = [
     "GaussianPredictive",
     "GaussianPrior",
     "Layout",
+    "LaplacePosterior",
     "LinearPosterior",
     "LogPosterior",
     "Model",
@@ -49,6 +51,7 @@ __all__ = [
     "ensemble",
     "ess",
     "hmc",
+    "laplace",
     "linear_regression",
     "nets",
     "plots",

@@ -1,0 +1,262 @@
+"""Laplace's approximation: a Gaussian at a mode, as wide as the curvature there allows.
+
+    p(theta | D) ~= N(theta*, T A^-1),   A = I + (1 / T_lik) sum_n J_n^T Lambda_n J_n
+
+in whitened weights, with the generalised Gauss-Newton matrix of `bdlcore.curvature`; temperatures as in
+`LogPosterior`. For a linear model with Gaussian noise it is the exact posterior.
+
+It belongs to the linearised network f*(x) + J(x) (theta - theta*), whose posterior it would be, and so predicts
+with that. The network itself, evaluated at weights drawn from the same Gaussian, mostly predicts badly: the Gaussian
+is wide in directions in which the linearised network does not change on the data, but the network itself does.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from . import _validate
+from ._progress import progress
+from .curvature import Diagonal, Full, likelihood_root
+from .densities import LogPosterior, Temperature
+from .evidence import log_evidence
+from .jacobians import Jacobian, last_layer
+from .kronecker import Kronecker
+from .likelihoods import Gaussian
+from .linearised import LinearisedPredictive, average_softmax
+from .models import Model
+from .modes import find_modes, warn_off_mode
+from .predictives import CategoricalPredictive
+from .randomness import RowRandom, generator
+from .stacks import Stack, check_stack
+
+STRUCTURES = {"full": Full, "diagonal": Diagonal, "kron": Kronecker, "last_layer": Full}
+
+
+@dataclass(frozen=True, eq=False)
+class LaplacePosterior:
+    """A Gaussian per mode, and the linearised networks that it belongs to.
+
+    Attributes:
+        model: the model.
+        modes: the modes theta*, one row each.
+        structure: "full", "diagonal", "kron" or "last_layer".
+        temperature: (S,) T of each mode.
+        tempered: whether T or T_lik differs from 1, and so there is no marginal likelihood.
+        curvatures: the curvature at each mode.
+        jacobian: derivative of the outputs in the weights that the Gaussian covers.
+        f, y: outputs (S, N, C) at the modes on the data, and the targets.
+        excess: (S,) nats by which a Newton step would still raise the log posterior; near 0 at a mode.
+        seconds: wall time it took, finding the modes included.
+        loss: (steps, S) loss per datum while the modes were sought; None when they were given.
+    """
+
+    model: Model
+    modes: Stack
+    structure: str
+    temperature: Tensor
+    tempered: bool
+    curvatures: tuple[Full | Diagonal | Kronecker, ...]
+    jacobian: Jacobian
+    f: Tensor
+    y: Tensor
+    excess: Tensor
+    seconds: float
+    loss: Tensor | None = None
+
+    def __repr__(self) -> str:
+        S, D = self.modes.theta.shape
+        covered = f" {self.jacobian.dim} of" if self.jacobian.dim < D else ""
+        evidence = ""
+        if not self.tempered:
+            values = ", ".join(f"{v:.2f}" for v in self.log_marginal_likelihood()[:3].tolist())
+            evidence = f"; log marginal likelihood {values}{', ...' if S > 3 else ''}"
+        what = f"{self.structure}: S={S} mode(s),{covered} D={D} weights{evidence}; {self.seconds:.1f} s"
+        return f"LaplacePosterior({what})"
+
+    def predict(
+        self, x: Tensor, draws: int = 500, seed: int | torch.Generator = 0
+    ) -> LinearisedPredictive | CategoricalPredictive:
+        """The predictive distribution of the linearised network; over several modes, an equal mixture.
+
+        Regression: f(x) ~ N(f*(x), T J A^-1 J^T) in closed form. Classes: softmax of such logits, averaged by Monte
+        Carlo over the logits of each input.
+
+        Args:
+            x: (N, ...) inputs.
+            draws: Monte Carlo draws per input and mode, for classes; the same normal numbers at every input.
+            seed: of those numbers.
+        """
+        moments = [self._moments(mode, x) for mode in range(len(self.modes))]
+        if isinstance(self.model.likelihood, Gaussian):
+            means, covariances = zip(*moments)
+            noise_std = self.model.likelihood.noise_std
+            return LinearisedPredictive(torch.stack(means), torch.stack(covariances), noise_std)
+        size = (_validate.count("draws", draws), self.f.shape[-1])
+        z = torch.randn(size, generator=generator(seed, 3), dtype=x.dtype).to(x.device)
+        parts = [average_softmax(f, covariance, z) for f, covariance in moments]
+        probabilities, entropies = (torch.stack(part).mean(0) for part in zip(*parts))
+        return CategoricalPredictive(probabilities, entropies)
+
+    def functions(self, x: Tensor, draws: int | range = 100, seed: int | torch.Generator = 0) -> Tensor:
+        """Functions of the linearised network, f*(x) + J(x) (theta - theta*), for some draws of theta per mode.
+
+        Returns (S * draws, N, C), mode by mode; one draw is one function over all of x.
+        """
+        self._check(x)
+        functions = []
+        for mode, theta in enumerate(self.modes.theta):
+            deviations = self._deviations(mode, draws, seed).to(x)
+            chunks = self.jacobian.chunks(theta, x, self.f.shape[-1])
+            functions.append(torch.cat([f + (J @ deviations.mT).movedim(2, 0) for _, f, J in chunks], 1))
+        return torch.cat(functions)
+
+    def sample(self, draws: int | range = 100, seed: int | torch.Generator = 0) -> Stack:
+        """Weight settings drawn from the Gaussian, `draws` per mode, as a stack for the network itself.
+
+        The cautionary alternative to `predict` and `functions`, which are meant for this Gaussian. Draws are the same
+        as theirs for the same seed; weights that the Gaussian does not cover stay at the mode.
+        """
+        rows = []
+        for mode, theta in enumerate(self.modes.theta):
+            deviations = self._deviations(mode, draws, seed).to(theta)
+            row = theta.repeat(len(deviations), 1)
+            row[:, self.jacobian.columns] += deviations
+            rows.append(row)
+        return Stack(torch.cat(rows), self.modes.layout)
+
+    def log_marginal_likelihood(
+        self, prior_std: float | Tensor | None = None, noise_std: float | Tensor | None = None
+    ) -> Tensor:
+        """log p(D) at each mode, (S,) float64, by integrating the Gaussian (MacKay 1992).
+
+            log p(D) ~= log p(D | theta*) - 1/2 |theta*|^2 - 1/2 log |A|
+
+        For another prior or noise it is evaluated at the same network weights w* and Jacobian, and is differentiable:
+        raise it by gradient, find the mode anew, repeat. For "last_layer" it is that of a linear model on the fixed
+        features below.
+
+        Args:
+            prior_std: in place of `model.prior.std`: one value, or one per parameter tensor of the layout (biases
+                included, which one value leaves alone where the prior has a bias_std of their own).
+            noise_std: in place of `model.likelihood.noise_std`.
+        """
+        return log_evidence(self, prior_std, noise_std)
+
+    def _check(self, x: Tensor) -> None:
+        check_stack(self.modes, self.modes.layout, x)
+        self.model.check_inputs(x)
+
+    def _moments(self, mode: int, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean (N, C) and covariance (N, C, C) of the linearised function at each input."""
+        self._check(x)
+        curvature, T = self.curvatures[mode], self.temperature[mode]
+        chunks = self.jacobian.chunks(self.modes.theta[mode], x, self.f.shape[-1])
+        f, covariance = zip(*((f, (T * curvature.covariance(J)).to(f)) for _, f, J in chunks))
+        return torch.cat(f), torch.cat(covariance)
+
+    def _deviations(self, mode: int, draws: int | range, seed: int | torch.Generator) -> Tensor:
+        """theta - theta* for draws from the Gaussian at a mode, (draws, D'); draw i depends on (seed, i) alone."""
+        rows = _validate.rows("draws", draws)
+        random = RowRandom(seed, rows, stream=4 + mode, device=self.f.device)
+        return self.temperature[mode].sqrt() * self.curvatures[mode].sample(random)
+
+
+def laplace(
+    model: Model,
+    x: Tensor,
+    y: Tensor,
+    *,
+    structure: str = "full",
+    modes: int | range | Stack = 1,
+    steps: int = 1000,
+    lr: float = 1e-2,
+    refine_steps: int = 1000,
+    temperature: Temperature = 1.0,
+    likelihood_temperature: Temperature = 1.0,
+    chunk_size: int | None = None,
+    memory_gb: float = 8.0,
+    seed: int | torch.Generator = 0,
+) -> LaplacePosterior:
+    """Laplace's approximation of the posterior at one mode or several (MacKay 1992; Daxberger et al. 2021).
+
+    Args:
+        model: network, prior, likelihood (Gaussian or Categorical).
+        x, y: all the data.
+        structure: what is kept of the curvature G over D weights.
+            "full": all of it, in D x D or, for fewer than D outputs on the data, N C x N C;
+            "kron": a Kronecker product per layer, for dense and convolutional layers;
+            "diagonal": the diagonal;
+            "last_layer": all of it for the last layer; the other weights stay at the mode.
+        modes: how many modes to find, each from a draw of the prior, or a stack of modes, taken as they are.
+        steps, lr, refine_steps: how modes are sought; see `bdlcore.modes.find_modes`.
+        temperature, likelihood_temperature: see `LogPosterior`; numbers or one per mode.
+        chunk_size: modes per pass while they are sought; bounds memory.
+        memory_gb: how much memory the curvature may take; more raises ValueError before any work.
+        seed: of the prior draws.
+
+    Returns:
+        LaplacePosterior. Warns where the weights are not at a mode of the log posterior.
+    """
+    start = time.perf_counter()
+    if structure not in STRUCTURES:
+        raise ValueError(f"structure must be one of {', '.join(map(repr, STRUCTURES))}, got {structure!r}.")
+    likelihood_root(model.likelihood, x.new_zeros(1, 1))  # raises for likelihoods other than those two
+    density = LogPosterior(model, x, y, temperature, likelihood_temperature, chunk_size)
+    _validate.positive("memory_gb", memory_gb)
+    given = isinstance(modes, Stack)
+    if given:
+        check_stack(modes, model.layout, x)
+    rows = _validate.rows("modes", len(modes) if given else modes)
+    for name, value in (("temperature", temperature), ("likelihood_temperature", likelihood_temperature)):
+        _validate.per_row(name, value, len(rows))
+    probe = (
+        modes.theta[0] if given else model.sample_prior(1, seed=0, dtype=x.dtype, device=x.device).theta[0]
+    )
+    C = model.forward(probe[None], x[:1]).shape[-1]
+    names = last_layer(model, probe, x) if structure == "last_layer" else model.layout.names
+    jacobian = Jacobian(model, names, probe, x)
+    curvature_of = STRUCTURES[structure]
+    curvature_of.check(jacobian, len(x) * C, len(rows), memory_gb)
+    loss = None
+    if not given:
+        seeking = {
+            "steps": steps,
+            "lr": lr,
+            "refine_steps": refine_steps,
+            "chunk_size": chunk_size,
+            "seed": seed,
+        }
+        tempering = {"likelihood_temperature": likelihood_temperature}
+        modes, loss = find_modes(model, x, y, modes=rows, **seeking, **tempering)
+
+    T, T_lik = (
+        torch.as_tensor(t, dtype=torch.float64, device=x.device).expand(len(modes))
+        for t in (temperature, likelihood_temperature)
+    )
+    gradients = density(modes.theta)[1][:, jacobian.columns].double() * T[:, None]
+    curvatures, excess = [], []
+    for i in progress(len(modes), "Laplace's curvature"):
+        root = partial(likelihood_root, model.likelihood, likelihood_temperature=T_lik[i].item())
+        curvatures.append(curvature_of(jacobian, modes.theta[i], x, root, C))
+        excess.append(curvatures[i].covariance(gradients[i, None, None])[0, 0, 0] / 2)
+    posterior = LaplacePosterior(
+        model=model,
+        modes=modes,
+        structure=structure,
+        temperature=T,
+        tempered=bool((T != 1).any() or (T_lik != 1).any()),
+        curvatures=tuple(curvatures),
+        jacobian=jacobian,
+        f=model.functions(modes, x),
+        y=density.y,
+        excess=torch.stack(excess),
+        seconds=time.perf_counter() - start,
+        loss=loss,
+    )
+    warn_off_mode(posterior.excess.max().item(), jacobian.dim)
+    return posterior

@@ -1,0 +1,116 @@
+"""Predictives of linearised networks: f(x) is Gaussian at every input, so the weights are integrated out exactly.
+
+    f(x) | D ~ N( f_w*(x),  J(x) Sigma J(x)^T )        (MacKay 1992; Khan et al. 2019; Immer et al. 2021)
+
+Several modes make a mixture with equal weights.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .likelihoods import Gaussian
+
+_CHUNK = 2**21  # logits held at a time
+
+
+@dataclass(frozen=True, eq=False)
+class LinearisedPredictive:
+    """A mixture over S modes of Gaussians at each input, N(means_s(x), covariance_s(x) + noise_std^2 I).
+
+    It answers what `GaussianPredictive` answers.
+
+    Attributes:
+        means: (S, N, C) function values at the modes.
+        covariance: (S, N, C, C) covariance of the C outputs of the function at each input.
+        noise_std: standard deviation of the noise.
+    """
+
+    means: Tensor
+    covariance: Tensor
+    noise_std: float
+
+    @property
+    def mean(self) -> Tensor:
+        """E[y | x, D], (N, C)."""
+        return self.means.mean(0)
+
+    @property
+    def epistemic_std(self) -> Tensor:
+        """Standard deviation of f, (N, C): within modes and between them."""
+        between = self.means.var(0, correction=0)
+        return (self._variance.mean(0) + between).sqrt()
+
+    @property
+    def aleatoric_std(self) -> Tensor:
+        """The noise, (N, C)."""
+        return torch.full_like(self.means[0], self.noise_std)
+
+    @property
+    def total_std(self) -> Tensor:
+        """Standard deviation of y, (N, C): total^2 = aleatoric^2 + epistemic^2."""
+        return (self.epistemic_std.square() + self.noise_std**2).sqrt()
+
+    @property
+    def _variance(self) -> Tensor:
+        return self.covariance.diagonal(dim1=-2, dim2=-1).clamp(min=0)
+
+    def log_prob(self, y: Tensor) -> Tensor:
+        """log p(y_n | x_n, D), (N,), of all outputs together, for y of shape (N,) or (N, C)."""
+        y = Gaussian(self.noise_std).targets(y, self.means.shape[-1], self.means[0])
+        noise = self.noise_std**2 * torch.eye(y.shape[1], dtype=y.dtype, device=y.device)
+        root = torch.linalg.cholesky(self.covariance + noise)
+        z = torch.linalg.solve_triangular(root, (y - self.means)[..., None], upper=False)[..., 0]
+        log_det = root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        log_p = -0.5 * z.square().sum(-1) - log_det - 0.5 * math.log(2 * math.pi) * y.shape[1]
+        return log_p.logsumexp(0) - math.log(len(self.means))
+
+    def cdf(self, y: Tensor) -> Tensor:
+        """P(Y <= y) per output for y broadcastable to (N, C)."""
+        return torch.special.ndtr((y - self.means) / (self._variance + self.noise_std**2).sqrt()).mean(0)
+
+    def quantile(self, q: float) -> Tensor:
+        """The q-quantile of y, (N, C), by bisection of the mixture's distribution function."""
+        if not 0 < q < 1:
+            raise ValueError(f"q must lie between 0 and 1, got {q}.")
+        reach = 10 * (self._variance + self.noise_std**2).sqrt()
+        low, high = (self.means - reach).amin(0), (self.means + reach).amax(0)
+        for _ in range(50):
+            middle = 0.5 * (low + high)
+            below = self.cdf(middle) < q
+            low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+        return 0.5 * (low + high)
+
+    def interval(self, probability: float = 0.95) -> tuple[Tensor, Tensor]:
+        """Central interval that holds y with the given probability: lower and upper end, (N, C) each."""
+        if not 0 < probability < 1:
+            raise ValueError(f"probability must lie between 0 and 1, got {probability}.")
+        return self.quantile(0.5 - probability / 2), self.quantile(0.5 + probability / 2)
+
+
+def average_softmax(f: Tensor, covariance: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+    """E softmax(g) and E entropy(softmax(g)) for logits g ~ N(f, covariance), by Monte Carlo.
+
+    Args:
+        f: (N, C).
+        covariance: (N, C, C), may be singular.
+        z: (samples, C) standard normal numbers, used at every input.
+
+    Returns:
+        probabilities (N, C) and entropies (N,).
+    """
+    values, vectors = torch.linalg.eigh(covariance)
+    root = vectors * values.clamp(min=0).sqrt()[:, None, :]
+    probabilities, entropies = torch.empty_like(f), torch.empty_like(f[:, 0])
+    size = max(1, _CHUNK // z.numel())
+    for start in range(0, len(f), size):
+        rows = slice(start, start + size)
+        log_p = F.log_softmax(f[rows, None] + z @ root[rows].mT, dim=-1)
+        p = log_p.exp()
+        probabilities[rows], entropies[rows] = p.mean(1), -(p * log_p).sum(-1).mean(1)
+    return probabilities, entropies
