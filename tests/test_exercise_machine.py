@@ -160,6 +160,17 @@ def test_a_single_number_may_have_any_shape(answer):
     assert examine("single", np.asarray(answer) + 1.0).message == "one too many"
 
 
+def test_other_answers_may_be_as_right():
+    @exercise("spread")
+    def spread(answer, trial):
+        x = trial.randn(6)
+        trial.expect_close(trial.call(answer, x), x.std(), "not the spread", also=[x.std(correction=0)])
+
+    for answer in (lambda x: x.std(), lambda x: x.var(correction=0) ** 0.5):
+        assert examine("spread", answer).state == "correct"
+    assert examine("spread", lambda x: x.var()).message == "not the spread"
+
+
 def test_our_own_traceback_is_not_shown(averaging):
     assert "bdlcore" not in examine(averaging, bad_axis).text
 

@@ -69,20 +69,32 @@ class Judgements:
             order = " The axes are in another order." if swapped else ""
             self.fail(f"The shape should be {shape}, but yours is {got_shape}.{order} {message}")
 
+    def is_close(self, got: object, other: object, *, rtol: float | None = None) -> bool:
+        """Whether the numbers agree as expect_close asks for; False where they cannot be compared."""
+        try:
+            numbers, others = self._fit(as_tensor(got), as_tensor(other))
+        except Unreadable:
+            return False
+        return numbers.shape == others.shape and _close(numbers, others, rtol or tolerance(got, other))
+
     def expect_close(
         self,
         got: object,
         want: object,
         message: str = "",
         *,
+        also: Collection[object] = (),
         rtol: float | None = None,
         what: str = "Your answer",
     ) -> None:
         """The numbers must agree: same shape as `want`, finite where `want` is, and as close as their dtype allows.
 
         Tensors of any dtype and device, arrays, numbers and lists are all fine; one single number may have any shape.
-        `rtol` is relative to the largest number wanted (default 1e-6, with float32 2e-4).
+        `rtol` is relative to the largest number wanted (default 1e-6, with float32 2e-4). `also` holds other answers
+        that are as right: the standard deviation with the other divisor, the other sign of an eigenvector.
         """
+        if any(self.is_close(got, other, rtol=rtol) for other in also):
+            return
         numbers, wanted = self._fit(self.tensor(got, what), as_tensor(want))
         self.expect_shape(numbers, wanted.shape)
         broken = ~numbers.isfinite() & wanted.isfinite()
@@ -101,12 +113,12 @@ class Judgements:
         self, got: object, mistaken: object, message: str, *, rtol: float | None = None
     ) -> None:
         """Names a known mistake: not yet, with this message, if the numbers are these. Goes before expect_close."""
-        if self._same(got, mistaken, rtol):
+        if self.is_close(got, mistaken, rtol=rtol):
             self.fail(message)
 
     def unchanged_if_close(self, got: object, shipped: object, *, rtol: float | None = None) -> None:
         """For find the bug: not attempted as long as the code gives what the code as handed out gives."""
-        if self._same(got, shipped, rtol):
+        if self.is_close(got, shipped, rtol=rtol):
             raise NotAttempted("It still does what the code as handed out does.")
 
     def expect_mean(self, draws: object, want: object, message: str = "", *, sigmas: float = 5.0) -> None:
@@ -160,13 +172,6 @@ class Judgements:
             self.fail(because[letter])
         if chosen != wanted:
             self.fail(message or "What you chose is right, but something is missing.")
-
-    def _same(self, got: object, other: object, rtol: float | None) -> bool:
-        try:
-            numbers, others = self._fit(as_tensor(got), as_tensor(other))
-        except Unreadable:
-            return False
-        return numbers.shape == others.shape and _close(numbers, others, rtol or tolerance(got, other))
 
     @staticmethod
     def _fit(numbers: torch.Tensor, wanted: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
