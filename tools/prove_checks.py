@@ -2,6 +2,7 @@
 
     python tools/prove_checks.py             all exercises: what is missing, and the kill score
     python tools/prove_checks.py priors      only notebooks with this in their path
+    python tools/prove_checks.py --seeds 99  on more seeds: does a check ever mistake one answer for another?
 
 The cells of a solutions notebook and of its exercise notebook are run in this process. At each check cell the solution
 must pass on several seeds, or the untouched stub read "not attempted"; senseless answers must never pass. At each
@@ -10,9 +11,11 @@ variants cell every right answer must pass, and every wrong one fail with the me
 
 from __future__ import annotations
 
+import argparse
 import functools
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -59,8 +62,8 @@ class KillScore(NamedTuple):
     killed: int
 
 
-def prove(root: Path, lesson: Lesson) -> LessonProof:
-    """Runs both notebooks of a lesson and judges every exercise."""
+def prove(root: Path, lesson: Lesson, seeds: Sequence[int] = SEEDS) -> LessonProof:
+    """Runs both notebooks of a lesson and judges every exercise on some seeds."""
     proof = LessonProof(lesson, {entry.id: Proof(entry.id) for entry in lesson.entries})
     proof.faults += _wrong_number(lesson) + _unregistered(lesson)
     for tree, course in (("solutions", _Solutions), ("exercises", _Untouched)):
@@ -68,7 +71,7 @@ def prove(root: Path, lesson: Lesson) -> LessonProof:
         if not path.exists():
             proof.faults.append(f"{tree}/{lesson.path.as_posix()} is missing; run `make exercises`")
             continue
-        seen = course(proof)
+        seen = course(proof, seeds)
         broken = run_cells(path, seen.names())
         if broken:
             proof.faults.append(f"{tree}/{lesson.path.as_posix()} does not run to its end: {broken}")
@@ -109,8 +112,8 @@ def table(scores: list[KillScore]) -> str:
 class _Solutions:
     """Stands in for `check`, `variants` and `score_card` while a solutions notebook runs."""
 
-    def __init__(self, proof: LessonProof) -> None:
-        self.proof, self.seen, self.cards = proof, set(), 0
+    def __init__(self, proof: LessonProof, seeds: Sequence[int]) -> None:
+        self.proof, self.seeds, self.seen, self.cards = proof, seeds, set(), 0
 
     def names(self) -> dict[str, object]:
         """What the notebook's imports from bdlcore.exercises give instead."""
@@ -122,7 +125,7 @@ class _Solutions:
         one = self.proof.exercises.setdefault(id, Proof(id))
         self.seen.add(id)
         seconds = []
-        for seed in SEEDS:
+        for seed in self.seeds:
             start = time.process_time()
             result = examine(id, answer, seed)
             seconds.append(time.process_time() - start)
@@ -143,7 +146,7 @@ class _Solutions:
     def _judge(self, found: object) -> None:
         one = self.proof.exercises.setdefault(found.exercise.id, Proof(found.exercise.id))
         for variant in found.items:
-            problem = next(filter(None, (variant.judge(one.id, seed)[1] for seed in SEEDS)), "")
+            problem = next(filter(None, (variant.judge(one.id, seed)[1] for seed in self.seeds)), "")
             if problem:
                 one.faults.append(problem)
             if variant.fragment is None:
@@ -168,7 +171,7 @@ class _Untouched(_Solutions):
 
     def check(self, id: str, answer: object, **_: object) -> None:
         self.seen.add(id)
-        for seed in SEEDS:
+        for seed in self.seeds:
             result = examine(id, answer, seed)
             if result.state != NOT_ATTEMPTED:
                 self.proof.exercises.setdefault(id, Proof(id)).faults.append(
@@ -225,10 +228,16 @@ def _unregistered(lesson: Lesson) -> list[str]:
     ]
 
 
-def main(arguments: list[str], root: Path = ROOT) -> int:
+def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
     """The command; returns its exit status."""
-    wanted = [lesson for lesson in lessons(root) if all(part in lesson.path.as_posix() for part in arguments)]
-    proofs = [prove(root, lesson) for lesson in wanted]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("parts", nargs="*", metavar="PART", help="only notebooks with this in their path")
+    parser.add_argument(
+        "--seeds", type=int, default=len(SEEDS), help=f"how many seeds (default: {len(SEEDS)})"
+    )
+    options = parser.parse_args(arguments)
+    wanted = [one for one in lessons(root) if all(part in one.path.as_posix() for part in options.parts)]
+    proofs = [prove(root, lesson, range(options.seeds)) for lesson in wanted]
     for proof in proofs:
         for fault in proof.faults:
             print(fault)
@@ -240,4 +249,4 @@ def main(arguments: list[str], root: Path = ROOT) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())
