@@ -19,8 +19,10 @@ from . import data, nets
 from .course import Setup, setup
 from .densities import LogPosterior
 from .diagnostics import ess, rhat
+from .distances import agreement, total_variation, wasserstein
 from .ensembles import ensemble
 from .hamiltonian import hmc, sample_hmc
+from .health_report import Health, health
 from .laplace_approximation import LaplacePosterior, laplace
 from .likelihoods import Categorical, Gaussian
 from .linear import LinearPosterior, linear_regression
@@ -36,6 +38,7 @@ __all__ = [
     "Gaussian",
     "GaussianPredictive",
     "GaussianPrior",
+    "Health",
     "Layout",
     "LaplacePosterior",
     "LinearPosterior",
@@ -44,12 +47,14 @@ __all__ = [
     "Posterior",
     "Setup",
     "Stack",
+    "agreement",
     "claim",
     "concatenate",
     "data",
     "demo",
     "ensemble",
     "ess",
+    "health",
     "hmc",
     "laplace",
     "linear_regression",
@@ -59,6 +64,8 @@ __all__ = [
     "rhat",
     "sample_hmc",
     "setup",
+    "total_variation",
+    "wasserstein",
 ]
 
 # loaded on first use: matplotlib and ipywidgets take as long to import as everything else

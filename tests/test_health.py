@@ -1,0 +1,215 @@
+"""Distances against SciPy, and what a health report says of posteriors whose faults are known."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from scipy.stats import wasserstein_distance
+
+import bdlcore as bdl
+from bdlcore import findings
+
+
+def normal(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+# --- distances ---
+
+
+@pytest.mark.parametrize(("S", "R"), [(7, 7), (7, 5), (1, 9), (12, 8), (1, 1)])
+def test_wasserstein_against_scipy(S, R):
+    f, g = normal(S, 4, 2), 2 * normal(R, 4, 2, seed=1) + 0.3
+    g[0] = f[0]  # ties
+    got = bdl.wasserstein(f, g)
+    assert got.shape == (4, 2)
+    for n in range(4):
+        for c in range(2):
+            assert got[n, c].item() == pytest.approx(wasserstein_distance(f[:, n, c], g[:, n, c]), rel=1e-12)
+    torch.testing.assert_close(bdl.wasserstein(g, f), got)
+    assert bdl.wasserstein(f, f[torch.randperm(S)]).max() == 0
+
+
+def test_wasserstein_of_a_shift_is_the_shift():
+    f = normal(50, 3)
+    torch.testing.assert_close(bdl.wasserstein(f, f + 0.7), torch.full((3,), 0.7, dtype=f.dtype))
+
+
+def test_class_distances():
+    p = torch.tensor([[0.7, 0.2, 0.1], [0.5, 0.4, 0.1]])
+    q = torch.tensor([[0.1, 0.2, 0.7], [0.6, 0.3, 0.1]])
+    torch.testing.assert_close(bdl.total_variation(p, q), torch.tensor([0.6, 0.1]))
+    assert bdl.total_variation(p, p).max() == 0 and bdl.agreement(p, q) == 0.5
+    predictive = bdl.CategoricalPredictive(p, torch.zeros(2))
+    torch.testing.assert_close(bdl.total_variation(predictive, q), torch.tensor([0.6, 0.1]))
+    assert bdl.agreement(predictive, predictive) == 1
+
+
+@pytest.mark.parametrize(
+    ("question", "message"),
+    [
+        (
+            lambda: bdl.wasserstein(torch.zeros(0, 3), torch.zeros(2, 3)),
+            "at least one draw along its first axis",
+        ),
+        (lambda: bdl.wasserstein([1.0], torch.zeros(2)), "at least one draw along its first axis, got list"),
+        (lambda: bdl.wasserstein(torch.zeros(4, 3), torch.zeros(4, 2)), "same shape after the first axis"),
+        (lambda: bdl.wasserstein(torch.full((4,), torch.nan), torch.zeros(4)), "f contains 4 NaN"),
+        (lambda: bdl.total_variation(torch.ones(2, 3), torch.ones(2, 3)), "logits need softmax"),
+        (lambda: bdl.agreement(torch.ones(2, 1), torch.ones(3, 1)), "same inputs and classes"),
+        (lambda: bdl.agreement(torch.ones(2), torch.ones(2)), r"must have shape \(N, C\)"),
+    ],
+)
+def test_bad_input_to_distances(question, message):
+    with pytest.raises(ValueError, match=message):
+        question()
+
+
+# --- the report ---
+
+
+@pytest.fixture(scope="module")
+def regression_model():
+    """A linear model, so that chains mix and Laplace is exact, with what HMC finds for it."""
+    g = torch.Generator().manual_seed(0)
+    x = torch.randn(20, 1, generator=g, dtype=torch.float64)
+    y = 0.8 * x[:, 0] + 0.3 * torch.randn(20, generator=g)
+    model = bdl.Model(bdl.nets.mlp(1, 1), bdl.GaussianPrior(1.0), bdl.Gaussian(0.3))
+    return model, x, y, bdl.hmc(model, x, y, chains=16, draws=200, warmup=100, leapfrog_steps=12)
+
+
+def test_a_healthy_posterior(regression_model):
+    model, x, y, hmc = regression_model
+    report = bdl.health(model, hmc, x)
+    assert report.good, report
+    assert [f.name for f in report.findings] == ["R-hat", "ESS", "acceptance", "divergences", "spread"]
+    f = model.functions(hmc.stack, x).unflatten(0, (16, 200))
+    assert report["R-hat"].value == bdl.rhat(f).max().item()
+    assert report["ESS"].value == bdl.ess(f).min().item()
+    assert report["acceptance"].value == hmc.acceptance.mean().item()
+    features = torch.cat([x, torch.ones_like(x)], 1)
+    exact = bdl.linear_regression(features, y, prior_std=1.0, noise_std=0.3).predict(features).epistemic_std
+    ratio = (exact / (x[:, 0] ** 2 + 1).sqrt()).median().item()
+    assert report["spread"].value == pytest.approx(ratio, rel=0.2)
+    assert "nothing wrong to be seen" in repr(report) and "HMC, 3200 settings" in repr(report)
+    assert report._repr_html_().count("<tr>") == 5
+    with pytest.raises(KeyError, match="'ELBO' was not checked for HMC"):
+        report["ELBO"]
+
+
+def test_chains_that_disagree(regression_model):
+    model, x, _, hmc = regression_model
+    shift = torch.zeros(16, 1, 2, dtype=x.dtype)
+    shift[0] = 3.0
+    moved = replace(hmc, stack=bdl.Stack((hmc.draws + shift).flatten(0, 1), model.layout))
+    report = bdl.health(model, moved, x)
+    assert not report.good and report["R-hat"].good is False
+    assert "chains found different functions" in repr(report)
+    assert report["ESS"].value < bdl.health(model, hmc, x)["ESS"].value / 5
+    stuck = replace(hmc, stack=bdl.Stack(hmc.stack.theta[:1].expand(3200, -1), model.layout))
+    assert math.isnan(bdl.health(model, stuck, x)["R-hat"].value)
+    assert "chains are stuck" in repr(bdl.health(model, stuck, x))
+
+
+def test_distance_to_a_reference(regression_model):
+    model, x, y, hmc = regression_model
+    laplace = bdl.laplace(model, x, y, steps=300, lr=0.05)
+    report = bdl.health(model, laplace, x, reference=hmc, draws=2000)
+    assert report.good, report
+    assert report["mode"].value < 1e-3 and report["distance"].good
+    f, g = laplace.functions(x, 2000), model.functions(hmc.stack, x)
+    assert report["distance"].value == bdl.wasserstein(f, g).mean().item()
+    halves = g.unflatten(0, (16, 200))
+    floor = bdl.wasserstein(halves[::2].flatten(0, 1), halves[1::2].flatten(0, 1)).mean()
+    assert f"halves of the reference: {floor:.3g}" in report["distance"].verdict
+    map_estimate = bdl.health(model, laplace.modes, x, reference=hmc)
+    assert map_estimate["spread"].good is False and "no uncertainty" in map_estimate["spread"].verdict
+    assert map_estimate["distance"].good is False
+    prior = bdl.health(model, model.sample_prior(200, seed=3, dtype=x.dtype), x, reference=hmc)
+    assert "nothing was learned from the data" in prior["spread"].verdict and "another posterior" in repr(
+        prior
+    )
+    near = bdl.Stack(laplace.modes.theta + 1e-6 * normal(10, 2), model.layout)
+    assert "collapsed" in bdl.health(model, near, x)["spread"].verdict
+
+
+def test_a_reference_that_has_not_mixed_is_named(regression_model):
+    model, x, _, hmc = regression_model
+    shift = torch.arange(16)[:, None, None] % 2 * 0.5
+    split = replace(hmc, stack=bdl.Stack((hmc.draws + shift).flatten(0, 1), model.layout))
+    finding = bdl.health(model, hmc, x, reference=split)["distance"]
+    assert "The reference has not mixed itself" in finding.verdict and finding.good is None
+
+
+def test_classes_are_compared_by_their_probabilities():
+    x = normal(30, 2)
+    y = (x[:, 0] > 0).long()
+    model = bdl.Model(bdl.nets.mlp(2, 2), bdl.GaussianPrior(1.0), bdl.Categorical())
+    hmc = bdl.hmc(model, x, y, chains=8, draws=100, warmup=50, leapfrog_steps=10)
+    members = bdl.ensemble(model, x, y, members=2, steps=300)
+    report = bdl.health(model, members, x, reference=hmc)
+    p, q = (bdl.predict(model, posterior.stack, x) for posterior in (members, hmc))
+    assert report["distance"].value == pytest.approx(bdl.total_variation(p, q).mean().item())
+    assert report["agreement"].value == pytest.approx(bdl.agreement(p, q))
+    assert report["loss"].good and "Total variation" in repr(report)
+    shifted = bdl.health(model, hmc, x, reference=hmc)
+    assert shifted["distance"].value == 0 and shifted["agreement"].value == 1
+    laplace = bdl.laplace(model, x, y, modes=2, steps=300)
+    assert bdl.health(model, laplace, x, reference=hmc)["distance"].value < report["distance"].value
+
+
+def test_curves():
+    falling = torch.linspace(5, 1, 100)
+    assert findings.curve_finding("loss", falling).good is False
+    assert "still changing: use more steps" in findings.curve_finding("loss", falling).verdict
+    settled = 1 + 4 * torch.exp(-torch.arange(100) / 10)
+    assert findings.curve_finding("loss", settled).good
+    assert findings.curve_finding("loss", settled / 0 * 0).good is False
+    assert "smaller lr" in findings.curve_finding("loss", falling * torch.nan).verdict
+
+
+def test_an_elbo_rises(regression_model):
+    model, x, _, hmc = regression_model
+
+    class Variational(bdl.Posterior):
+        elbo = None
+
+    fields = {"stack": hmc.stack, "method": "VI", "seconds": 0.0, "gradient_evaluations": 0, "chains": 1}
+    posterior = Variational(**fields)
+    object.__setattr__(posterior, "elbo", -torch.exp(-torch.arange(200) / 10)[:, None] * torch.ones(3))
+    assert bdl.health(model, posterior, x)["ELBO"].good
+    object.__setattr__(posterior, "elbo", torch.arange(200.0)[:, None])
+    assert bdl.health(model, posterior, x)["ELBO"].good is False
+
+
+def test_steps_that_are_too_large_or_too_small():
+    assert findings.acceptance_finding(torch.tensor([0.8, 0.1])).good is False
+    assert findings.acceptance_finding(torch.tensor([0.8, 0.7])).good
+    assert findings.acceptance_finding(torch.tensor([0.999])).good is None
+    assert findings.divergence_finding(torch.tensor([0, 0]), 100).good
+    assert findings.divergence_finding(torch.tensor([0, 1]), 100).good is None
+    assert findings.divergence_finding(torch.tensor([9, 1]), 100).good is False
+    assert findings.temperature_finding(torch.tensor([1.02, 0.97])).good
+    assert "too wide" in findings.temperature_finding(torch.tensor([1.5])).verdict
+    assert "not spread yet" in findings.temperature_finding(torch.tensor([0.5])).verdict
+    assert findings.rhat_finding(normal(4, 100, 1) + torch.linspace(0, 0.35, 4)[:, None, None]).good is False
+    assert findings.mode_finding(torch.tensor([0.1, 5.0])).good is False
+
+
+def test_bad_input_to_health(regression_model):
+    model, x, _, hmc = regression_model
+    for arguments, error, message in [
+        (
+            {"posterior": hmc.stack.theta},
+            TypeError,
+            "Expected a Posterior, a LaplacePosterior or a Stack, got Tensor",
+        ),
+        ({"posterior": hmc.stack[:0]}, ValueError, "stack is empty"),
+        ({"x": x.float()}, ValueError, "Convert one of them"),
+        ({"x": x[:, 0]}, ValueError, "must have shape"),
+        ({"prior_draws": 1}, ValueError, "prior_draws must be at least 2"),
+        ({"reference": hmc.stack[0]}, ValueError, "reference has one setting only"),
+    ]:
+        with pytest.raises(error, match=message):
+            bdl.health(model, **{"posterior": hmc, "x": x} | arguments)
