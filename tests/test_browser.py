@@ -1,0 +1,299 @@
+"""What a learner does: open a lesson in JupyterLab, run all cells, drag a slider, and see the picture change.
+
+A real JupyterLab, set up as `make lab` does it and without a network, in a real headless Chromium. By default one
+lesson, the quickest, is tried here (every lesson's demos are tried in its kernel by the notebook tests); BDL_BROWSER_ALL=1 tries all.
+"""
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+import pytest
+from execute_notebooks import ROOT, kernel_environment, notebooks, tidy
+from nbformat.v4 import new_code_cell, new_notebook
+from playwright.sync_api import Error, Locator, Page, sync_playwright
+
+EXPECTED_SECONDS = 60
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+HOW_TO = (
+    "No Chromium was found, so no slider was dragged. Install it (Debian and Ubuntu: `sudo apt install chromium`; "
+    "any system: `.venv/bin/python -m playwright install chromium`) and run this test again."
+)
+SECOND = 1000  # Playwright counts in milliseconds
+
+
+def stated_seconds(path: Path) -> float:
+    return nbformat.read(path, as_version=4).metadata.get("bdl", {}).get("seconds", 60)
+
+
+LESSONS = [path for path in notebooks("lessons") if "bdl.demo(" in path.read_text(encoding="utf-8")]
+if not os.environ.get("BDL_BROWSER_ALL"):
+    LESSONS = sorted(LESSONS, key=stated_seconds)[:1]
+
+TWO_DEMOS = (
+    """
+import bdlcore as bdl
+from matplotlib.figure import Figure
+
+def draw(n):
+    figure = Figure(figsize=(3, 2))
+    figure.subplots().plot([0, n])
+    return figure
+""",
+    "bdl.demo(lambda n: draw(1), n=(0, 9, 1, 5))",
+    "bdl.demo(draw, n=(0, 9, 1, 5))",
+)
+
+
+def find_chromium(playwright) -> str | None:
+    """A Chromium on the PATH, or the one that Playwright has installed for itself."""
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    own = playwright.chromium.executable_path
+    return found or (own if Path(own).exists() else None)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        executable = find_chromium(playwright)
+        if executable is None:
+            (pytest.fail if os.environ.get("BDL_REQUIRE_BROWSER") else pytest.skip)(HOW_TO)
+        # no sandbox and no shared memory, because containers often have neither; and no name but this machine's
+        # resolves, so that a page which needs the internet shows it
+        arguments = [
+            "--no-sandbox",
+            "--disable-dev-shm-usage",
+            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost",
+        ]
+        launched = playwright.chromium.launch(executable_path=executable, args=arguments)
+        yield launched
+        launched.close()
+
+
+@dataclass
+class Lab:
+    """A running JupyterLab: its address with a token, and the folder that it serves."""
+
+    url: str
+    token: str
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """JupyterLab on a copy of the lessons, killed whatever happens."""
+    home = tmp_path_factory.mktemp("lab")
+    folder = home / "course"
+    shutil.copytree(ROOT / "lessons", folder / "lessons", dirs_exist_ok=True) if LESSONS else folder.mkdir()
+    for path in folder.rglob("*.ipynb"):
+        path.write_text(nbformat.writes(without_outputs(nbformat.read(path, as_version=4))), encoding="utf-8")
+    scratch = tidy(new_notebook(cells=[new_code_cell(cell.strip()) for cell in TWO_DEMOS]))
+    nbformat.write(scratch, folder / "two_demos.ipynb")
+    nbformat.write(
+        tidy(new_notebook(cells=[new_code_cell("1 / 0"), new_code_cell("2")])), folder / "fails.ipynb"
+    )
+    settings = home / "settings" / "@jupyterlab" / "notebook-extension"
+    settings.mkdir(parents=True)
+    # all cells in the page at once, not only those in view
+    (settings / "tracker.jupyterlab-settings").write_text('{"windowingMode": "none"}')
+
+    places = {
+        "IPYTHONDIR": "ipython",
+        "BDL_DATA": "data",
+        "JUPYTER_RUNTIME_DIR": "runtime",
+        "JUPYTER_CONFIG_DIR": "config",
+        "JUPYTER_DATA_DIR": "share",
+        "JUPYTERLAB_SETTINGS_DIR": "settings",
+        "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+    }
+    env = kernel_environment(folder) | {name: str(home / place) for name, place in places.items()}
+    env["PYTHONPATH"] = os.pathsep.join(
+        filter(None, [str(ROOT / "tests" / "kernel"), os.environ.get("PYTHONPATH")])
+    )
+    env["JUPYTER_CONFIG_PATH"] = str(ROOT / "tools" / "jupyter")
+    command = [
+        *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
+        *("--ServerApp.ip=localhost", "--ServerApp.port=0", f"--ServerApp.root_dir={folder}"),
+    ]
+    with open(home / "log.txt", "w") as log:
+        server = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    try:
+        deadline = time.monotonic() + 120
+        while not (info := read_json(home / "runtime" / f"jpserver-{server.pid}.json")):
+            assert server.poll() is None and time.monotonic() < deadline, (home / "log.txt").read_text()[
+                -3000:
+            ]
+            time.sleep(0.1)
+        yield Lab(info["url"], info["token"], folder)
+    finally:
+        server.terminate()  # which stops the kernels too
+        try:
+            server.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def without_outputs(notebook):
+    """Empty prompts, so that a number in a prompt means: has been run here."""
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    return notebook
+
+
+def read_json(path: Path) -> dict | None:
+    """The file's content, or None while it is not there or half written."""
+    try:
+        return json.loads(path.read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+
+
+@pytest.fixture(scope="module")
+def opened(browser, lab):
+    """A function that opens a notebook of the lab, runs all its cells, and returns the page; once per notebook."""
+    pages: dict[str, Page] = {}
+
+    def open_and_run(name: str, patience: float) -> Page:
+        if name not in pages:
+            page = browser.new_page(viewport={"width": 1400, "height": 1000})
+            run_all_cells(page, lab, name, patience)
+            pages[name] = page
+        return pages[name]
+
+    yield open_and_run
+    for page in pages.values():
+        page.close()
+
+
+ERROR = (
+    '[data-mime-type="application/vnd.jupyter.stderr"]'  # what JupyterLab shows in red: tracebacks, warnings
+)
+ALL_RAN_OR_ONE_FAILED = """error => document.querySelector(error)
+    || [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].every(prompt => /\\d/.test(prompt.innerText))"""
+
+
+def run_all_cells(page: Page, lab: Lab, name: str, patience: float) -> None:
+    """Open a notebook and use the menu Run > Run All Cells, as a learner would; return when all cells have run."""
+    page.set_default_timeout(90 * SECOND)
+    elsewhere = []
+    page.on("request", lambda request: elsewhere.append(request.url) if is_elsewhere(request.url) else None)
+    # a workspace of its own: otherwise JupyterLab opens again what an earlier page had open
+    page.goto(f"{lab.url}lab/workspaces/{Path(name).stem}/tree/{name}?token={lab.token}")
+    page.wait_for_selector(".jp-Notebook .jp-CodeCell, .jp-Dialog")
+    assert not (asked := page.locator(".jp-Dialog").all_inner_texts()), (
+        f"JupyterLab asks a learner: {asked[0]}"
+    )
+    wait_until(lambda: kernel_is_ready(page, lab, name), 90, "The kernel did not start.")
+    page.click('.lm-MenuBar-itemLabel:text-is("Run")')
+    page.click('.lm-Menu-itemLabel:text-is("Run All Cells")')
+    page.wait_for_function(ALL_RAN_OR_ONE_FAILED, arg=ERROR, timeout=patience * SECOND)
+    errors = page.locator(ERROR).all_inner_texts()
+    assert not errors, f"A cell failed in the browser: {errors[0][-2000:]}"
+    news = page.get_by_text("Would you like to get notified about official Jupyter news?")
+    assert news.count() == 0, "JupyterLab asks a learner about news, which tools/jupyter should prevent."
+    assert not elsewhere, f"The page asked for {elsewhere}, but a lesson works offline."
+
+
+def kernel_is_ready(page: Page, lab: Lab, name: str) -> bool:
+    """Whether the page is connected to an idle kernel of its notebook."""
+    sessions = page.request.get(f"{lab.url}api/sessions?token={lab.token}").json()
+    kernels = [session["kernel"] for session in sessions if session["path"] == name]
+    return any(kernel["execution_state"] == "idle" and kernel["connections"] for kernel in kernels)
+
+
+def wait_until(condition: Callable[[], bool], patience: float, otherwise: str) -> None:
+    deadline = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < deadline, otherwise
+        time.sleep(0.2)
+
+
+def is_elsewhere(url: str) -> bool:
+    return not url.startswith(("http://localhost:", "ws://localhost:", "data:", "blob:"))
+
+
+WATCH = """picture => {
+    picture.redraws = [];
+    addEventListener('mousemove', () => { picture.moved = performance.now(); }, true);
+    picture.addEventListener('load', () => picture.redraws.push(performance.now() - picture.moved));
+}"""
+DIGEST = """async picture => {
+    const bytes = await (await fetch(picture.src)).arrayBuffer();
+    return [...new Uint8Array(await crypto.subtle.digest('SHA-256', bytes))].join();
+}"""
+
+
+def drag(page: Page, demo: Locator, patience: float = 20) -> list[float]:
+    """Drag a demo's first slider along its track. Returns the milliseconds from each move to the new picture.
+
+    Fails unless every move that changes the slider's value brings another picture.
+    """
+    picture, slider = demo.locator("img.widget-image"), demo.locator(".widget-slider").first
+    slider.scroll_into_view_if_needed()
+    picture.evaluate(WATCH)
+    readout = slider.locator(".widget-readout")
+    track, handle = slider.locator(".noUi-base").bounding_box(), slider.locator(".noUi-handle").bounding_box()
+    height = handle["y"] + handle["height"] / 2
+    page.mouse.move(handle["x"] + handle["width"] / 2, height)
+    page.mouse.down()
+    moves = 0
+    for place in (0.1, 0.3, 0.5, 0.7, 0.9):
+        value, shown = readout.inner_text(), picture.evaluate(DIGEST)
+        page.mouse.move(track["x"] + place * track["width"], height)
+        if readout.inner_text() == value:
+            continue  # the slider has few values, and this is the same one
+        moves += 1
+        try:
+            drawn = picture.element_handle()
+            page.wait_for_function(
+                "([p, n]) => p.redraws.length >= n", arg=[drawn, moves], timeout=patience * SECOND
+            )
+        except Error:
+            pytest.fail(f"The slider moved from {value} to {readout.inner_text()}, but no new picture came.")
+        assert picture.evaluate(DIGEST) != shown, "The picture was sent again, but it is the same one."
+    page.mouse.up()
+    assert moves >= 2, "The slider did not follow the mouse."
+    return picture.evaluate("picture => picture.redraws")
+
+
+def demos(page: Page) -> Locator:
+    """The boxes that hold a slider and a picture."""
+    return page.locator(".widget-vbox:has(.noUi-handle):has(img.widget-image)")
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=[path.stem for path in LESSONS])
+def test_lesson_runs_and_its_slider_moves_the_picture(opened, path, record_property):
+    page = opened(path.relative_to(ROOT).as_posix(), patience=120 + 5 * stated_seconds(path))
+    redraws = drag(page, demos(page).first)
+    record_property(
+        "summary",
+        f"{path.stem} in the browser: {statistics.median(redraws):.0f} ms from slider to new picture "
+        f"(median of {len(redraws)} moves, slowest {max(redraws):.0f} ms)",
+    )
+
+
+def test_a_live_slider_passes(opened):
+    page = opened("two_demos.ipynb", patience=120)
+    redraws = drag(page, demos(page).nth(1))
+    assert len(redraws) >= 4 and min(redraws) > 0
+
+
+def test_a_dead_slider_is_noticed(opened):
+    page = opened("two_demos.ipynb", patience=120)
+    with pytest.raises(pytest.fail.Exception, match="The slider moved from 5 to 1, but no new picture came"):
+        drag(page, demos(page).nth(0), patience=3)
+
+
+def test_a_failing_cell_is_noticed(opened):
+    with pytest.raises(AssertionError, match="(?s)A cell failed in the browser: .*ZeroDivisionError"):
+        opened("fails.ipynb", patience=60)
