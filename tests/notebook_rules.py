@@ -43,9 +43,9 @@ class Notebook:
         return self.path.relative_to(self.root).parts[0]
 
     @property
-    def in_unit(self) -> bool:
-        """Whether it belongs to a unit; 00_start_here does not."""
-        return len(self.path.relative_to(self.root).parts) > 2
+    def teaches(self) -> bool:
+        """Whether it is a lesson proper, unlike 00_start_here, which need not ask, show or measure anything."""
+        return not self.path.name.startswith("00_")
 
 
 def source(cell: NotebookNode) -> str:
@@ -157,7 +157,7 @@ def has_title(notebook: Notebook) -> Iterator[str]:
 
 def title_asks(notebook: Notebook) -> Iterator[str]:
     title = source(notebook.node.cells[0]).partition("\n")[0].strip() if notebook.node.cells else ""
-    if notebook.in_unit and not title.endswith("?"):
+    if notebook.teaches and not title.endswith("?"):
         yield f"has a title that is not a question: {title!r}"
 
 
@@ -175,7 +175,7 @@ def shows_a_figure(notebook: Notebook) -> Iterator[str]:
 
 
 def has_a_live_demo(notebook: Notebook) -> Iterator[str]:
-    if notebook.in_unit and not any(
+    if notebook.teaches and not any(
         "bdl.demo(" in source(c) for c in notebook.node.cells if c.cell_type == "code"
     ):
         yield "has no live demo"
@@ -183,7 +183,7 @@ def has_a_live_demo(notebook: Notebook) -> Iterator[str]:
 
 def states_a_claim(notebook: Notebook) -> Iterator[str]:
     try:
-        if not stored_claims(notebook.path) and notebook.in_unit:
+        if not stored_claims(notebook.path) and notebook.teaches:
             yield "states no claim"
     except ValueError as error:
         yield str(error)

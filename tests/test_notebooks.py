@@ -224,7 +224,7 @@ def test_start_page_needs_neither_question_nor_demo_nor_claim(good):
         notebook["cells"][1]["source"] = ["draw()"]
         without_claim(notebook)
 
-    assert good(start, name="00_start_here.ipynb") == []
+    assert good(start, name="0_start/00_start_here.ipynb") == []
 
 
 @pytest.mark.parametrize(
