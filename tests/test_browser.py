@@ -1,7 +1,7 @@
 """What a learner does: open a lesson in JupyterLab, run all cells, drag a slider, and see the picture change.
 
-A real JupyterLab, set up as `make lab` does it and without a network, in a real headless Chromium. By default one
-lesson, the quickest, is tried here (every lesson's demos are tried in its kernel by the notebook tests); BDL_BROWSER_ALL=1 tries all.
+A real JupyterLab, set up as `make lab` does it and without a network, in a real headless Chromium. By default the
+quickest lesson is tried here (the notebook tests try every lesson's demos in its kernel); BDL_BROWSER_ALL=1 tries all.
 """
 
 import json
