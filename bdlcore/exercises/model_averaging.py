@@ -149,7 +149,7 @@ def split_variance(answer: object, trial: Trial) -> None:
     trial.reject_if_close(
         epistemic, noise_std.std(0), "Epistemic is the spread of the *means*, not of the noise levels."
     )
-    matches = [c for c in (0, 1) if trial._same(epistemic, mean.std(0, correction=c), None)]
+    matches = [c for c in (0, 1) if trial.is_close(epistemic, mean.std(0, correction=c))]
     trial.expect(matches, "Epistemic: the standard deviation over networks (axis 0) of their means.")
     trial.reject_if_close(total, aleatoric + epistemic, "Standard deviations do not add up; variances do.")
     want = (aleatoric**2 + epistemic**2).sqrt()
