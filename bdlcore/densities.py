@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from . import _validate
-from .models import Model
+from .models import Likelihood, Model
 
 Temperature = float | Tensor
 
@@ -84,21 +84,19 @@ class LogPosterior:
             yield self.on_batch(order[:batch_size].to(self.x.device))
             order = order[batch_size:]
 
+    @torch.no_grad()
     def likelihood(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         """The log likelihood alone, log p(D | theta) / T_lik (S,), and its gradient (S, D)."""
         S, scale = len(theta), self.model.layout.scale(theta)
         value, gradient = theta.new_empty(S), torch.empty_like(theta)
         for start in range(0, S, self.chunk_size):
             rows = slice(start, start + self.chunk_size)
-            weights = (theta[rows] * scale).requires_grad_()
-            with torch.enable_grad():
-                f = self.model.forward_weights(weights, self.x)
-                log_lik = self.model.likelihood.log_prob(f, self.y).sum(1)
-            (slope,) = torch.autograd.grad(log_lik.sum(), weights)
-            torch.mul(slope, scale, out=gradient[rows])
-            value[rows] = log_lik.detach()
+            f, pull = self.model.pullback(theta[rows] * scale, self.x)
+            value[rows] = self.model.likelihood.log_prob(f, self.y).sum(1)
+            torch.mul(pull(_slope(self.model.likelihood, f, self.y)), scale, out=gradient[rows])
         return value / self.likelihood_temperature, _divide_(gradient, self.likelihood_temperature)
 
+    @torch.no_grad()
     def __call__(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         value, gradient = self.likelihood(theta)
         gradient.sub_(theta)  # the prior is N(0, I) in theta
@@ -107,6 +105,15 @@ class LogPosterior:
 
 def _chunk_size(model: Model, x: Tensor) -> int:
     return model.chunk_size(x, _CPU_ELEMENTS) if x.device.type == "cpu" else model.chunk_size(x)
+
+
+def _slope(likelihood: Likelihood, f: Tensor, y: Tensor) -> Tensor:
+    """d log p(y | f) / df by the likelihood's own formula, or by autograd where it has none."""
+    if hasattr(likelihood, "slope"):
+        return likelihood.slope(f, y)
+    f = f.requires_grad_()
+    with torch.enable_grad():
+        return torch.autograd.grad(likelihood.log_prob(f, y).sum(), f)[0]
 
 
 def _divide_(gradient: Tensor, temperature: Temperature) -> Tensor:

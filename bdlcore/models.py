@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from . import _validate
+from .nets import Pullback, pullback_by_autograd
 from .priors import GaussianPrior
 from .randomness import RowRandom
 from .stacks import Layout, Stack, check_stack
@@ -85,6 +86,12 @@ class Model:
         buffers = dict(self.network.named_buffers())
         call = torch.func.functional_call
         return torch.func.vmap(lambda p: call(self.network, (p, buffers), (x,)), randomness="error")(named)
+
+    def pullback(self, weights: Tensor, x: Tensor) -> tuple[Tensor, Pullback]:
+        """f (S, N, C) for weights (S, D), and the map from g (S, N, C) to the gradient of sum(g * f), (S, D)."""
+        if hasattr(self.network, "pullback"):
+            return self.network.pullback(weights, x)
+        return pullback_by_autograd(self.forward_weights, weights, x)
 
     @torch.no_grad()
     def functions(self, stack: Stack, x: Tensor, chunk_size: int | None = None) -> Tensor:

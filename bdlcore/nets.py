@@ -5,7 +5,8 @@ Each is an ordinary `nn.Module` for a single setting of its weights, and adds
     forward_stack(weights, x):  weights (S, D), x (N, ...)  ->  (S, N, C)
 
 with the D weights in the order of `named_parameters()`. A module without `forward_stack` works too: `Model`
-then maps `torch.func.functional_call` over the stack. No network here uses BatchNorm: with it the prediction
+then maps `torch.func.functional_call` over the stack. A network may also bring its own `pullback`, see
+`MLP.pullback`, where that is faster than autograd. No network here uses BatchNorm: with it the prediction
 for one datum depends on the others in the batch, and there is no likelihood p(y | x, w) to speak of.
 """
 
@@ -17,7 +18,6 @@ from collections.abc import Callable, Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from . import _validate
 
@@ -31,71 +31,37 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-# Activations whose derivative is a function of their own output h, so that the stacked backward pass needs no
-# more than the outputs: name -> (in-place activation, gradient times derivative).
+# Activations whose derivative is a function of their own output h, so that a backward pass needs no more than
+# the outputs: name -> (in-place activation, gradient times derivative).
 _FAST: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]]] = {
     "tanh": (torch.tanh_, torch.ops.aten.tanh_backward),
     "relu": (torch.relu_, lambda g, h: torch.ops.aten.threshold_backward(g, h, 0)),
 }
 
+Pullback = Callable[[Tensor], Tensor]
 
-class _StackedMLP(torch.autograd.Function):
-    """Forward and hand-written backward pass of S multilayer perceptrons.
 
-    The same mathematics by autograd costs about twice as much, mostly in small operations that here are one
-    batched matrix product per layer and direction. Gradients go to the weights only.
-    """
-
-    @staticmethod
-    def forward(ctx, weights: Tensor, x: Tensor, sizes: tuple[int, ...], activation: str) -> Tensor:
-        activate = _FAST[activation][0]
-        h, hidden = x.expand(len(weights), *x.shape), []
-        layers = _dense_layers(weights, sizes)
-        for i, (W, b) in enumerate(layers):
-            hidden.append(h)
-            h = _affine(W, b, h)
-            if i < len(layers) - 1:
-                h = activate(h)
-        ctx.save_for_backward(weights, *hidden)
-        ctx.sizes, ctx.activation = sizes, activation
-        return h
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, g: Tensor):
-        weights, *hidden = ctx.saved_tensors
-        times_derivative = _FAST[ctx.activation][1]
-        gradient = torch.empty_like(weights)
-        layers, gradients = _dense_layers(weights, ctx.sizes), _dense_layers(gradient, ctx.sizes)
-        for i in reversed(range(len(layers))):
-            W, (gW, gb), h = layers[i][0], gradients[i], hidden[i]
-            if W.shape[2] == 1:
-                gW.copy_((h.mT @ g).mT)
-            else:
-                torch.bmm(g.mT, h, out=gW)
-            torch.sum(g, dim=1, keepdim=True, out=gb)
-            if i > 0:
-                g = times_derivative(g * W if W.shape[1] == 1 else g @ W, h)
-        return gradient, None, None, None
+def pullback_by_autograd(
+    forward: Callable[[Tensor, Tensor], Tensor], weights: Tensor, x: Tensor
+) -> tuple[Tensor, Pullback]:
+    """f = forward(weights, x), and the map from g to the gradient of sum(g * f) in the weights."""
+    weights = weights.detach().requires_grad_()
+    with torch.enable_grad():
+        f = forward(weights, x)
+    return f.detach(), lambda g: torch.autograd.grad(f, weights, g)[0]
 
 
 def _dense_layers(weights: Tensor, sizes: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
     """Views of (S, D) weights as [(W (S, out, in), b (S, 1, out)), ...]."""
-    layers, at = [], 0
-    for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
-        W = weights[:, at : at + n_in * n_out].view(-1, n_out, n_in)
-        at += n_in * n_out
-        layers.append((W, weights[:, at : at + n_out].view(-1, 1, n_out)))
-        at += n_out
-    return layers
+    shapes = list(zip(sizes[1:], sizes[:-1], strict=True))
+    parts = iter(weights.split([n for out, n_in in shapes for n in (out * n_in, out)], dim=1))
+    return [(W.view(-1, *shape), b.unsqueeze(1)) for shape, W, b in zip(shapes, parts, parts, strict=False)]
 
 
 def _affine(W: Tensor, b: Tensor, h: Tensor) -> Tensor:
     """h W^T + b for a stack: (S, N, in) -> (S, N, out)."""
     if W.shape[2] == 1:  # one input: an outer product, cheaper than a batched matrix product
         return torch.addcmul(b, h, W.mT)
-    if W.shape[1] == 1:  # one output: likewise a weighted sum
-        return (h * W).sum(-1, keepdim=True).add_(b)
     return torch.baddbmm(b, h, W.mT)
 
 
@@ -135,15 +101,49 @@ class MLP(nn.Module):
         return self.layers[-1](h)
 
     def forward_stack(self, weights: Tensor, x: Tensor) -> Tensor:
-        """Outputs (S, N, C) for weights (S, D); see the module's docstring. Differentiable in the weights."""
-        x = x.flatten(1)
-        if self.activation in _FAST and not x.requires_grad:
-            return _StackedMLP.apply(weights, x, self.sizes, self.activation)
-        h = x.expand(len(weights), *x.shape)
-        layers = _dense_layers(weights, self.sizes)
+        """Outputs (S, N, C) for weights (S, D); see the module's docstring."""
+        act, x = ACTIVATIONS[self.activation], x.flatten(1)
+        h, layers = x.expand(len(weights), *x.shape), _dense_layers(weights, self.sizes)
         for W, b in layers[:-1]:
-            h = ACTIVATIONS[self.activation](_affine(W, b, h))
+            h = act(_affine(W, b, h))
         return _affine(*layers[-1], h)
+
+    def pullback(self, weights: Tensor, x: Tensor) -> tuple[Tensor, Pullback]:
+        """Outputs f (S, N, C), and the map from g (S, N, C) to the gradient of sum(g * f) in the weights, (S, D).
+
+        This is backpropagation by hand: with a_l the input of layer l and g_l the gradient of its output,
+
+            dW_l = g_l^T a_l,   db_l = sum_n g_l,   g_{l-1} = (g_l W_l) act'(a_l),
+
+        one batched matrix product each for all S networks. Autograd does the same arithmetic, but its bookkeeping
+        costs more than the arithmetic when S is small.
+        """
+        if self.activation not in _FAST:
+            return pullback_by_autograd(self.forward_stack, weights, x)
+        activate, times_derivative = _FAST[self.activation]
+        weights, x = weights.detach(), x.flatten(1)
+        layers = _dense_layers(weights, self.sizes)
+        inputs = [x.expand(len(weights), *x.shape)]
+        for W, b in layers[:-1]:
+            inputs.append(activate(_affine(W, b, inputs[-1])))
+
+        def pull(g: Tensor) -> Tensor:
+            gradient = torch.empty_like(weights)
+            gradients = _dense_layers(gradient, self.sizes)
+            for l in reversed(range(len(layers))):
+                W, (gW, gb), a = layers[l][0], gradients[l], inputs[l]
+                torch.sum(g, dim=1, keepdim=True, out=gb)
+                if (
+                    W.shape[2] == 1
+                ):  # g^T a is a column; its transpose, a row, is computed three times as fast
+                    gW.copy_((a.mT @ g).mT)
+                else:
+                    torch.bmm(g.mT, a, out=gW)
+                if l > 0:
+                    g = times_derivative(g * W if W.shape[1] == 1 else g @ W, a)
+            return gradient
+
+        return _affine(*layers[-1], inputs[-1]), pull
 
 
 class CNN(nn.Module):

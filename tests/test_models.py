@@ -58,6 +58,18 @@ def test_gradient_equals_finite_differences(network_and_x):
     torch.autograd.gradcheck(lambda w: model.forward_weights(w, x), weights, fast_mode=True)
 
 
+def test_pullback_equals_autograd(network_and_x):
+    network, x = network_and_x
+    model = bdl.Model(network, bdl.GaussianPrior(0.8, fan_in=True), bdl.Gaussian(1.0))
+    weights = model.sample_prior(3, seed=0, dtype=x.dtype).weights
+    f, pull = model.pullback(weights, x)
+    g = torch.randn(f.shape, dtype=x.dtype, generator=torch.Generator().manual_seed(1))
+    weights.requires_grad_()
+    want = model.forward_weights(weights, x)
+    torch.testing.assert_close(f, want.detach())
+    torch.testing.assert_close(pull(g), torch.autograd.grad(want, weights, g)[0])
+
+
 def test_grouped_convolutions_equal_the_loop():
     network = bdl.nets.cnn((2, 8, 8), (3, 4), 5, 3)
     model = bdl.Model(network, bdl.GaussianPrior(0.8, fan_in=True), bdl.Categorical())
@@ -80,6 +92,37 @@ def test_categorical_likelihood_against_torch_distributions():
     f, y = torch.randn(4, 6, 3, dtype=torch.float64), torch.tensor([0, 1, 2, 2, 1, 0])
     want = torch.distributions.Categorical(logits=f).log_prob(y)
     torch.testing.assert_close(bdl.Categorical().log_prob(f, y), want)
+
+
+@pytest.mark.parametrize("likelihood", [bdl.Gaussian(0.3), bdl.Categorical()], ids=repr)
+def test_slope_is_the_gradient_of_log_prob(likelihood):
+    f = torch.randn(4, 6, 3, dtype=torch.float64, requires_grad=True)
+    y = (
+        torch.randn(6, 3).double()
+        if isinstance(likelihood, bdl.Gaussian)
+        else torch.tensor([0, 1, 2, 2, 1, 0])
+    )
+    (want,) = torch.autograd.grad(likelihood.log_prob(f, y).sum(), f)
+    torch.testing.assert_close(likelihood.slope(f.detach(), y), want)
+
+
+def test_a_likelihood_needs_no_slope(model, regression):
+    """One's own likelihood may bring log_prob alone; autograd does the rest."""
+
+    class Laplace:
+        def targets(self, y, outputs, like):
+            return y
+
+        def log_prob(self, f, y):
+            return torch.distributions.Laplace(f, 0.2).log_prob(y).sum(-1)
+
+    x, y = regression
+    own = bdl.Model(model.network, model.prior, Laplace())
+    theta = own.sample_prior(3, seed=0, dtype=x.dtype).theta.requires_grad_()
+    want = own.log_joint(theta, x, y)
+    value, gradient = bdl.LogPosterior(own, x, y)(theta.detach())
+    torch.testing.assert_close(value, want.detach())
+    torch.testing.assert_close(gradient, torch.autograd.grad(want.sum(), theta)[0])
 
 
 def test_likelihood_samples_have_the_right_moments():
