@@ -11,11 +11,10 @@ import math
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from . import _validate
-from .likelihoods import Categorical, Gaussian
+from .likelihoods import Categorical, Gaussian, log_softmax
 from .models import Model
 from .stacks import Stack
 
@@ -160,7 +159,7 @@ def predict(
         chunk_size = model.chunk_size(x)
     probabilities = entropy = 0.0
     for start in range(0, len(stack), _validate.count("chunk_size", chunk_size)):
-        log_p = F.log_softmax(model.functions(stack[start : start + chunk_size], x), dim=-1)
+        log_p = log_softmax(model.functions(stack[start : start + chunk_size], x))
         p = log_p.exp()
         probabilities = probabilities + p.sum(0)
         entropy = entropy - (p * log_p).sum((0, 2))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
-from torch.distributions import MultivariateNormal, Normal
+from torch.distributions import Normal
 
 from ._machine import exercise
 from ._trial import Trial
@@ -15,7 +16,7 @@ from ._trial import Trial
     "average-densities",
     points=2,
     hints=(
-        "Each of the S functions gives a Gaussian density of y. What is averaged over s: densities or their logarithms?",
+        "Each of the S functions gives a Gaussian density of y. Are densities averaged, or their logarithms?",
         "log (1/S Σ exp(l_s)) = logsumexp(l) − log S, which does not underflow.",
         "Normal(f, noise_std).log_prob(y) has shape (S, N); take torch.logsumexp over axis 0.",
     ),
@@ -205,56 +206,60 @@ def mutual_information(answer: object, trial: Trial) -> None:
     "bug-coverage",
     points=2,
     hints=(
-        "Run it on a model that is right: f spread 0 and only noise. What coverage should it give, and what does it give?",
+        "Run it on a model that is right: no spread in f, only noise. What does it give, and what should it?",
         "What does the band have to hold: f, or y? And which numbers are standard deviations?",
         "There are two mistakes: one makes the band ignore something, the other is a unit.",
     ),
 )
 def bug_coverage(answer: object, trial: Trial) -> None:
     """Find the bugs: a 95 % band that forgets the noise, and uses a variance as a std."""
-    S, N = 400, 600
-    f = trial.uniform(0.5, 1.5) * trial.randn(S, 1) * (0.4 + trial.rand(1, N)) + trial.randn(1, N)
-    noise_std = trial.uniform(0.3, 0.7)
-    y = f[0] + noise_std * trial.randn(N)
+    # one share is a coarse number that two mistakes can have in common by chance; eight shares are not
+    S, N, cases = 100, 400, []
+    for _ in range(8):
+        f = trial.uniform(0.5, 1.5) * trial.randn(S, 1) * (0.4 + trial.rand(1, N)) + trial.randn(1, N)
+        noise_std = trial.uniform(0.3, 0.7)
+        cases.append((f, f[0] + noise_std * trial.randn(N), noise_std))
 
-    def covered(half_width: torch.Tensor) -> torch.Tensor:
-        return ((y - f.mean(0)).abs() < half_width).double().mean()
+    def covered(
+        half_width: Callable[[torch.Tensor, float], torch.Tensor], correction: int = 1
+    ) -> torch.Tensor:
+        inside = [
+            (y - f.mean(0)).abs() < half_width(f.var(0, correction=correction), noise_std)
+            for f, y, noise_std in cases
+        ]
+        return torch.stack(inside).double().mean(1)
 
-    spread = f.var(0)
-    got = trial.call(answer, f, y, noise_std)
-    trial.unchanged_if_close(got, covered(1.96 * spread), rtol=1e-9)
-    total = (spread + noise_std**2).sqrt()
-    right = {
-        float(covered(k * t))
-        for k in (1.96, 1.959964, 2.0)
-        for t in (total, (f.var(0, correction=0) + noise_std**2).sqrt())
+    def total(spread: torch.Tensor, noise_std: float) -> torch.Tensor:
+        return (spread + noise_std**2).sqrt()
+
+    shares = [trial.tensor(trial.call(answer, *case)) for case in cases]
+    trial.expect(all(s.numel() == 1 for s in shares), "One number is asked for: the share of points inside.")
+    got = torch.stack([share.reshape(()) for share in shares])
+    trial.unchanged_if_close(got, covered(lambda spread, noise_std: 1.96 * spread))
+    mistakes = {
+        "One bug is gone (a variance used as a std), but the band still forgets the noise in y.": (
+            lambda spread, noise_std: 1.96 * spread.sqrt()
+        ),
+        "The noise is in, but the half width is still a variance; take the root.": (
+            lambda spread, noise_std: 1.96 * (spread + noise_std**2)
+        ),
+        "The noise has to be squared before it is added to a variance.": (
+            lambda spread, noise_std: 1.96 * (spread + noise_std).sqrt()
+        ),
+        "Standard deviations do not add up; variances do.": (
+            lambda spread, noise_std: 1.96 * (spread.sqrt() + noise_std)
+        ),
+        "A band of one standard deviation holds 68 %; keep the factor 1.96.": total,
     }
-    number = trial.tensor(got)
-    trial.expect(number.numel() == 1, "One number is asked for: the share of points inside.")
-    if any(abs(float(number) - value) < 1e-5 for value in right):
-        return
-    trial.reject_if_close(
-        got,
-        covered(1.96 * spread.sqrt()),
-        "One bug is gone (a variance used as a std), but the band still forgets the noise in y.",
-    )
-    trial.reject_if_close(
-        got,
-        covered(1.96 * (spread + noise_std**2)),
-        "The noise is in, but the half width is still a variance; take the root.",
-    )
-    trial.reject_if_close(
-        got,
-        covered(1.96 * (spread + noise_std).sqrt()),
-        "The noise has to be squared before it is added to a variance.",
-    )
-    trial.reject_if_close(
-        got, covered(1.96 * (spread.sqrt() + noise_std)), "Standard deviations do not add up; variances do."
-    )
-    trial.reject_if_close(
-        got, covered(total), "A band of one standard deviation holds 68 %; keep the factor 1.96."
-    )
-    trial.fail("That is not the share of y inside mean ± 1.96 total standard deviations.")
+    for message, half_width in mistakes.items():
+        trial.reject_if_close(got, covered(half_width), message)
+    right = [
+        covered(lambda spread, noise_std, k=k: k * total(spread, noise_std), correction)
+        for k in (1.96, 1.959964, 2.0)
+        for correction in (0, 1)
+    ]
+    message = "That is not the share of y inside mean ± 1.96 total standard deviations."
+    trial.expect_close(got, right[0], message, also=right[1:], rtol=1e-5)
 
 
 @exercise(
