@@ -23,6 +23,7 @@ from .distances import agreement, total_variation, wasserstein
 from .ensembles import ensemble
 from .hamiltonian import hmc, sample_hmc
 from .health_report import Health, health
+from .langevin import sghmc, sgld
 from .laplace_approximation import LaplacePosterior, laplace
 from .likelihoods import Categorical, Gaussian
 from .linear import LinearPosterior, linear_regression
@@ -39,8 +40,8 @@ __all__ = [
     "GaussianPredictive",
     "GaussianPrior",
     "Health",
-    "Layout",
     "LaplacePosterior",
+    "Layout",
     "LinearPosterior",
     "LogPosterior",
     "Model",
@@ -64,6 +65,8 @@ __all__ = [
     "rhat",
     "sample_hmc",
     "setup",
+    "sghmc",
+    "sgld",
     "total_variation",
     "wasserstein",
 ]

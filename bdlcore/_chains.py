@@ -11,7 +11,12 @@ from .diagnostics import ess, rhat
 from .ensembles import optimise
 from .models import Model
 from .posteriors import probe_inputs
+from .randomness import RowRandom, generator
 from .stacks import Stack, check_stack
+
+_PROBE_DISTANCE = 1e-2  # prior standard deviations between the gradients that measure curvature
+_POWER_ITERATIONS = 15
+_CURVATURE_DATA = 2000
 
 
 def starting_points(
@@ -61,3 +66,25 @@ def probe_or_spread(model: Model, x: Tensor, probe: Tensor | None) -> Tensor:
         return probe_inputs(x)
     model.check_inputs(probe)
     return probe
+
+
+def largest_curvature(density: LogPosterior, theta: Tensor, seed: int, rows: range) -> tuple[Tensor, float]:
+    """Largest |eigenvalue| of the Hessian at each row (S,), on at most 2,000 data.
+
+    By power iteration on differences of gradients. Also its cost per row, in gradients on all the data.
+    """
+    random = RowRandom(seed, rows, stream=4, dtype=theta.dtype, device=theta.device)
+    density, N = next(density.batches(_CURVATURE_DATA, generator(seed, 7))), len(density.x)
+    direction = random.normal(theta.shape[1])
+    for _ in range(_POWER_ITERATIONS):
+        direction = direction / direction.norm(dim=1, keepdim=True)
+        offset = _PROBE_DISTANCE * direction
+        direction = (density(theta + offset)[1] - density(theta - offset)[1]) / (2 * _PROBE_DISTANCE)
+    return direction.norm(dim=1), 2 * _POWER_ITERATIONS * len(density.x) / N
+
+
+def require_finite(value: Tensor, what: str, step: int, advice: str) -> None:
+    """Stop a run when the values (S,) of some rows are NaN or infinite; `what` is what the rows are called."""
+    bad = (~torch.isfinite(value)).nonzero().flatten().tolist()
+    if bad:
+        raise RuntimeError(f"{what} {bad} became NaN or infinite at step {step}; {advice}")

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from .stacks import Stack
+
+
+class Approximation(Protocol):
+    """A density fitted to the posterior in the neighbourhood of each of R weight settings."""
+
+    mean: Tensor
+    std: Tensor
+
+    def sample(self, draws: int, seed: int | torch.Generator) -> Stack: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +38,12 @@ class Posterior:
         ess: (N, C) bulk effective sample size of the same function values.
         log_density: (chains, draws) tempered log density of each draw, up to a constant.
         loss: (steps, members) training loss per datum, for optimised members.
+        configurational_temperature: (chains,) mean of -(theta - start) . grad log p(theta) / D, for samplers that
+            reject nothing. 1 for draws from the target, whatever its temperature; more when too large a step
+            or the noise of minibatches makes them too wide, less when chains have not spread yet.
+        elbo: (steps, runs) evidence lower bound in nats, for variational inference.
+        approximation: the fitted densities, one per run or member, where there are some: `mean` and `std`
+            (runs, D) in whitened units, and `sample(draws, seed)`.
     """
 
     stack: Stack
@@ -42,6 +58,9 @@ class Posterior:
     ess: Tensor | None = None
     log_density: Tensor | None = None
     loss: Tensor | None = None
+    configurational_temperature: Tensor | None = None
+    elbo: Tensor | None = None
+    approximation: Approximation | None = None
 
     @property
     def draws(self) -> Tensor:
@@ -59,6 +78,10 @@ class Posterior:
             )
         if self.divergences is not None and self.divergences.sum() > 0:
             parts.append(f"{int(self.divergences.sum())} divergent trajectories")
+        if self.configurational_temperature is not None:
+            parts.append(f"configurational temperature {self.configurational_temperature.mean():.2f}")
+        if self.elbo is not None:
+            parts.append(f"final ELBO {self.elbo[-100:].mean():.1f} nats")
         if self.loss is not None:
             parts.append(f"final loss {self.loss[-1].mean():.3f} per datum")
         parts.append(f"{self.seconds:.1f} s")
