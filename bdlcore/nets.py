@@ -136,11 +136,11 @@ class MLP(nn.Module):
                 if (
                     W.shape[2] == 1
                 ):  # g^T a is a column; its transpose, a row, is computed three times as fast
-                    gW.copy_((a.mT @ g).mT)
+                    gW.copy_(torch.bmm(a.mT, g).mT)
                 else:
                     torch.bmm(g.mT, a, out=gW)
                 if l > 0:
-                    g = times_derivative(g * W if W.shape[1] == 1 else g @ W, a)
+                    g = times_derivative(g * W if W.shape[1] == 1 else torch.bmm(g, W), a)
             return gradient
 
         return _affine(*layers[-1], inputs[-1]), pull
