@@ -32,6 +32,7 @@ from .posteriors import Posterior
 from .predictives import CategoricalPredictive, GaussianPredictive, predict
 from .priors import GaussianPrior
 from .stacks import Layout, Stack, concatenate
+from .variational import MeanField, mean_field_vi
 
 __all__ = [
     "Categorical",
@@ -44,6 +45,7 @@ __all__ = [
     "Layout",
     "LinearPosterior",
     "LogPosterior",
+    "MeanField",
     "Model",
     "Posterior",
     "Setup",
@@ -59,6 +61,7 @@ __all__ = [
     "hmc",
     "laplace",
     "linear_regression",
+    "mean_field_vi",
     "nets",
     "plots",
     "predict",
