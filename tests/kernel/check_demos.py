@@ -1,7 +1,7 @@
 """Run in a notebook's kernel after its last cell: does every control of every live demo move its picture?
 
-Prints one JSON line per demo: how many controls, the slowest and the median redraw in milliseconds, and what
-is wrong with it. A demo is a pure function of its controls, so putting a control back must bring the picture back.
+Prints one JSON line per demo: how many controls, the slowest and the median redraw in milliseconds of computing,
+and what is wrong with it. A demo is a pure function of its controls, so a control put back must bring the picture back.
 """
 
 import asyncio
@@ -29,17 +29,18 @@ def other_values(control):
 
 
 async def move(demo, control, value):
-    """Set a control and wait for a new picture. Returns seconds, or None if none came."""
-    before, start = demo.image.value, time.perf_counter()
+    """Set a control and wait for a new picture. Returns the seconds it computed, or None if no picture came."""
+    before, start, computed = demo.image.value, time.monotonic(), time.process_time()
     control.value = value
     while demo.image.value == before:
-        if time.perf_counter() - start > PATIENCE:
+        if time.monotonic() - start > PATIENCE:
             return None
         await asyncio.sleep(0.002)
-    return time.perf_counter() - start
+    return time.process_time() - computed
 
 
 async def examine(demo):
+    """One demo's JSON line. A demo reads the notebook's variables, so later cells can break it."""
     problems, redraws = [], []
     if not demo.controls:
         problems.append("it has no controls")
@@ -48,7 +49,16 @@ async def examine(demo):
     for name, control in demo.controls.items():
         home, picture = control.value, demo.image.value
         for value in other_values(control):
-            seconds = await move(demo, control, value)
+            try:
+                seconds = await move(demo, control, value)
+            except Exception as error:
+                problems.append(f"moving {name!r} to {value!r} raises {type(error).__name__}: {error}")
+                return {
+                    "controls": len(demo.controls),
+                    "median_ms": 0.0,
+                    "slowest_ms": 0.0,
+                    "problems": problems,
+                }
             if seconds is None:
                 control.value = home
                 continue
