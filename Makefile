@@ -21,7 +21,7 @@ SETUP = $(or $(ANY_PYTHON),$(error No Python was found. Install Python 3.12 and 
 RUN = .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help env env-test lab test exercises readme reseed execute bench lint format pins clean
+.PHONY: help env env-test env-reference lab test reference exercises readme reseed execute bench lint format pins clean
 
 help: ## Show this list
 	@echo 'make lab and make test are all you need; each sets up everything on its first run.'
@@ -34,6 +34,9 @@ env:
 env-test:
 	@$(SETUP) --extra test
 
+env-reference:
+	@$(SETUP) --extra test --extra reference
+
 lab: env ## Set up everything and open JupyterLab on the course map
 	@echo 'JupyterLab opens in your browser; if not, open the link that it prints. Control-C twice ends it.'
 	@JUPYTER_CONFIG_PATH="$(CURDIR)/tools/jupyter$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}" \
@@ -42,6 +45,9 @@ lab: env ## Set up everything and open JupyterLab on the course map
 
 test: env-test ## Set up everything and run all tests
 	$(RUN) -m pytest $(PYTESTFLAGS)
+
+reference: env-reference ## Compare results with other libraries, which are installed first
+	$(RUN) -m pytest tests/reference $(PYTESTFLAGS)
 
 exercises: env-test ## Write exercises/ from solutions/
 	$(RUN) tools/make_exercises.py
