@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 
-SUITES = ("gradients",)
+SUITES = ("gradients", "samplers")
 
 
 def main() -> None:

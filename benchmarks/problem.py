@@ -7,6 +7,8 @@ Every contestant gets the same whitened weights theta ~ N(0, I), D = 2701, and t
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -31,33 +33,52 @@ def data() -> tuple[Tensor, Tensor]:
 
 
 def starts(chains: int) -> Tensor:
-    """theta (chains, D): prior draws optimised for a while, so that every sampler starts in the typical region."""
-    density = bdl.LogPosterior(model(), *data())
+    """theta (chains, D): prior draws optimised for a while, since from raw draws useful step sizes diverge."""
     few = min(chains, 64)
+    density = bdl.LogPosterior(model(), *data())
     theta, _ = optimise(density, model().sample_prior(few, seed=0).theta, 300, lr=0.03)
     return theta.repeat(-(-chains // few), 1)[:chains]
 
 
-class PlainTorch:
-    """The log joint of ONE theta (D,), as one would write it by hand in PyTorch."""
+def log_joint(linear: Callable, tanh: Callable, x, y, scale) -> Callable:
+    """The log joint of ONE theta (D,), as one writes it by hand; for PyTorch or JAX arrays.
 
-    def __init__(self):
-        self.x, self.y = data()
-        self.scale = model().layout.scale(self.x)
+    Args:
+        linear: (h, W, b) -> h W^T + b.
+        tanh: the activation.
+        x, y, scale: inputs, targets and prior standard deviations of the weights.
+    """
 
-    def log_joint(self, theta: Tensor) -> Tensor:
-        """A number; differentiable, and fit for `torch.func`."""
-        weights, h, at = theta * self.scale, self.x, 0
+    def value(theta):
+        weights, h, at = theta * scale, x, 0
         for n_in, n_out in zip(SIZES[:-1], SIZES[1:], strict=True):
-            W, at = weights[at : at + n_in * n_out].view(n_out, n_in), at + n_in * n_out
+            W, at = weights[at : at + n_in * n_out].reshape(n_out, n_in), at + n_in * n_out
             b, at = weights[at : at + n_out], at + n_out
-            h = F.linear(h, W, b)
+            h = linear(h, W, b)
             if at < len(theta):
-                h = torch.tanh(h)
-        return -0.5 / NOISE_STD**2 * (h - self.y).square().sum() - 0.5 * theta.square().sum()
+                h = tanh(h)
+        return -0.5 / NOISE_STD**2 * ((h - y) ** 2).sum() - 0.5 * (theta**2).sum()
 
-    def value_and_grad(self, theta: Tensor) -> tuple[Tensor, Tensor]:
-        """Log joint and gradient (D,) by ordinary autograd."""
-        theta = theta.detach().requires_grad_()
-        value = self.log_joint(theta)
-        return value.detach(), torch.autograd.grad(value, theta)[0]
+    return value
+
+
+def torch_log_joint() -> Callable[[Tensor], Tensor]:
+    """`log_joint` in plain PyTorch."""
+    x, y = data()
+    return log_joint(F.linear, torch.tanh, x, y, model().layout.scale(x))
+
+
+def jax_log_joint() -> Callable:
+    """`log_joint` in plain JAX."""
+    import jax.numpy as jnp
+
+    x, y = data()
+    arrays = [jnp.asarray(a.numpy()) for a in (x, y, model().layout.scale(x))]
+    return log_joint(lambda h, W, b: h @ W.T + b, jnp.tanh, *arrays)
+
+
+def value_and_grad(value: Callable[[Tensor], Tensor], theta: Tensor) -> tuple[Tensor, Tensor]:
+    """Log joint and gradient of one theta (D,) by ordinary autograd."""
+    theta = theta.detach().requires_grad_()
+    v = value(theta)
+    return v.detach(), torch.autograd.grad(v, theta)[0]

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from benchmarks import gradients, race, report
+from benchmarks import gradients, race, report, samplers
 
 
 def test_gradients_run_and_report(tmp_path, monkeypatch):
@@ -17,6 +17,14 @@ def test_gradients_run_and_report(tmp_path, monkeypatch):
     stored = json.loads((tmp_path / "gradients_2_cores.json").read_text())
     assert stored["machine"]["cores used"] == 2
     assert f"## {gradients.TITLE}, 2 cores\n\n| | 1 chain | 8 chains |" in report.write_tables()
+
+
+def test_samplers_run_and_name_missing_peers(monkeypatch):
+    monkeypatch.setattr(samplers, "LEAPFROG_STEPS", 3)
+    monkeypatch.setattr(samplers, "find_spec", lambda package: package == "torch")
+    result = samplers.run(time.process_time, quick=True)
+    assert "| BlackJAX, compiled | not installed |" in result["text"]
+    assert set(result["effective samples"]) == {samplers.LOOP, "bdlcore on vmap gradients", "bdlcore"}
 
 
 def test_contestants_take_turns_and_the_missing_are_named():
