@@ -56,6 +56,15 @@ server = socket.create_server(("127.0.0.1", 0))
 socket.create_connection(("localhost", server.getsockname()[1]), timeout=5).close()
 """
 
+SLUGGISH = """
+import time
+def draw(n):
+    end = time.process_time() + 1.1
+    while time.process_time() < end:
+        pass
+    return b"\\x89PNG %d" % n
+"""
+
 # name: (its cells, the tests that must not pass, what the failure must say)
 NOTEBOOKS = {
     "fine": (
@@ -108,17 +117,7 @@ NOTEBOOKS = {
         "does not restore the picture",
     ),
     "sluggish": (
-        [
-            DEMO,
-            "import time",
-            "def draw(n):
-    end = time.process_time() + 1.1
-    while time.process_time() < end:
-        pass
-"
-            "    return b'\x89PNG %d' % n",
-            "bdl.demo(draw)",
-        ],
+        [DEMO, SLUGGISH, "bdl.demo(draw)"],
         {"live demos": "failure"},
         "a slider that drags needs 100",
     ),
