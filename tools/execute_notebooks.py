@@ -37,9 +37,9 @@ class ThisPythonKernel(AsyncKernelManager):
 
     @property
     def kernel_spec(self) -> KernelSpec:
-        return KernelSpec(
-            resource_dir=ipykernel.kernelspec.RESOURCES, **ipykernel.kernelspec.get_kernel_dict()
-        )
+        # its warning about unencrypted loopback is of no use here
+        spec = ipykernel.kernelspec.get_kernel_dict(extra_arguments=["--log-level=ERROR"])
+        return KernelSpec(resource_dir=ipykernel.kernelspec.RESOURCES, **spec)
 
 
 def notebooks(*trees: str, root: Path = ROOT) -> list[Path]:
