@@ -27,12 +27,14 @@ from .langevin import sghmc, sgld
 from .laplace_approximation import LaplacePosterior, laplace
 from .likelihoods import Categorical, Gaussian
 from .linear import LinearPosterior, linear_regression
+from .linearised import LinearisedPredictive
 from .models import Model
 from .posteriors import Posterior
 from .predictives import CategoricalPredictive, GaussianPredictive, predict
 from .priors import GaussianPrior
 from .stacks import Layout, Stack, concatenate
 from .variational import MeanField, mean_field_vi
+from .weight_averaging import SwagMoments, SwagState, swag
 
 __all__ = [
     "Categorical",
@@ -44,12 +46,15 @@ __all__ = [
     "LaplacePosterior",
     "Layout",
     "LinearPosterior",
+    "LinearisedPredictive",
     "LogPosterior",
     "MeanField",
     "Model",
     "Posterior",
     "Setup",
     "Stack",
+    "SwagMoments",
+    "SwagState",
     "agreement",
     "claim",
     "concatenate",
@@ -70,6 +75,7 @@ __all__ = [
     "setup",
     "sghmc",
     "sgld",
+    "swag",
     "total_variation",
     "wasserstein",
 ]
