@@ -74,7 +74,7 @@ def test_course_map_links_every_tree(course):
 
 def test_claims_table_shows_failures_as_plainly(course):
     text = claims_table(course[0])
-    assert "3 claims measured at small scale: **1** holds, **1** not shown, **1** contradicted." in text
+    assert "3 claims measured at small scale: holds **1**, not shown **1**, contradicted **1**." in text
     holding, unclear, wrong = (
         next(line for line in text.splitlines() if f"| {n} p" in line)
         for n in ("holding", "unclear", "wrong")

@@ -77,7 +77,7 @@ def claims_table(root: Path = ROOT) -> str:
 
     counts = Counter(claim.verdict for _, claim in rows)
     scales = sorted({claim.scale for _, claim in rows})
-    total = ", ".join(f"**{counts[verdict]}** {verdict}" for verdict in VERDICTS)
+    total = ", ".join(f"{verdict} **{counts[verdict]}**" for verdict in VERDICTS)
     lines = [f"{len(rows)} claims measured at {' and '.join(scales)} scale: {total}.", ""]
     lines += [f"- {SYMBOLS[verdict]} {verdict}: {MEANINGS[verdict]}." for verdict in VERDICTS]
     lines += [
