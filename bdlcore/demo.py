@@ -10,6 +10,7 @@ import ipywidgets as widgets
 import matplotlib.pyplot as plt
 from IPython.display import display
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 registry: list[Demo] = []
 
@@ -29,6 +30,7 @@ class Demo:
         self.draw, self.controls = draw, controls
         self.image = widgets.Image(format="png")
         self.milliseconds = 0.0
+        self._positions: list[Bbox] | None = None
         for control in controls.values():
             control.observe(self._redraw, names="value")
         self._redraw()
@@ -36,11 +38,22 @@ class Demo:
     def _redraw(self, change: dict | None = None) -> None:
         start = time.perf_counter()
         figure = self.draw(**{name: control.value for name, control in self.controls.items()})
+        self._lay_out(figure)
         buffer = io.BytesIO()
-        figure.savefig(buffer, format="png")
+        figure.savefig(buffer, format="png", pil_kwargs={"compress_level": 1})
         plt.close(figure)
         self.image.value = buffer.getvalue()
         self.milliseconds = 1000 * (time.perf_counter() - start)
+
+    def _lay_out(self, figure: Figure) -> None:
+        """Put the axes where the first picture had them: laying out anew takes long, and makes axes jump."""
+        if self._positions is None:
+            figure.draw_without_rendering()
+            self._positions = [ax.get_position() for ax in figure.axes]
+        if len(figure.axes) == len(self._positions):
+            figure.set_layout_engine("none")
+            for ax, position in zip(figure.axes, self._positions, strict=True):
+                ax.set_position(position)
 
     def _ipython_display_(self) -> None:
         display(widgets.VBox([*self.controls.values(), self.image]))
