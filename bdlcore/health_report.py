@@ -149,10 +149,18 @@ def _values(model, posterior, x: Tensor, draws: int, seed) -> Tensor:
 
 def _subject(posterior, functions: int) -> str:
     if isinstance(posterior, LaplacePosterior):
-        return f"Laplace ({posterior.structure}), {functions} linearised functions of {len(posterior.modes)} mode(s)"
+        modes = len(posterior.modes)
+        return (
+            f"Laplace ({posterior.structure}): {functions} linearised functions from {_count(modes, 'mode')}"
+        )
     if isinstance(posterior, Stack):
-        return f"Stack of {functions} settings"
-    return f"{posterior.method}, {functions} settings in {posterior.chains} chain(s) or member(s)"
+        return f"Stack: {_count(functions, 'setting')}"
+    kind = "run" if posterior.log_density is None else "chain"
+    return f"{posterior.method}: {_count(functions, 'setting')} from {_count(posterior.chains, kind)}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _chains(posterior, values: Tensor) -> Iterator[Finding]:
@@ -167,9 +175,8 @@ def _chains(posterior, values: Tensor) -> Iterator[Finding]:
         yield acceptance_finding(posterior.acceptance)
     if posterior.divergences is not None:
         yield divergence_finding(posterior.divergences, by_chain.shape[1])
-    warmth = getattr(posterior, "configurational_temperature", None)
-    if warmth is not None:
-        yield temperature_finding(warmth)
+    if posterior.configurational_temperature is not None:
+        yield temperature_finding(posterior.configurational_temperature)
 
 
 def _optimisation(posterior) -> Iterator[Finding]:

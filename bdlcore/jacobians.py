@@ -10,6 +10,7 @@ other weights than these go through `torch.func`, which takes any module but nee
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import accumulate
@@ -19,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ._progress import progress
 from .models import Model
 
 _CHUNK = 2**22  # elements of the Jacobians held at a time
@@ -179,8 +181,8 @@ class Jacobian:
     def chunks(self, theta: Tensor, x: Tensor, outputs: int) -> Iterator[tuple[slice, Tensor, Tensor]]:
         """(rows of x, f, J) over all of x, few enough rows at a time that J stays small."""
         size = max(1, _CHUNK // (outputs * self.dim))
-        for start in range(0, len(x), size):
-            rows = slice(start, start + size)
+        for i in progress(math.ceil(len(x) / size), "Jacobians"):
+            rows = slice(i * size, (i + 1) * size)
             yield rows, *self(theta, x[rows])
 
     def _by_transforms(self, theta: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ._progress import progress
 from .curvature import Root
 from .jacobians import Jacobian, output_gradients, parameters_of, run
 from .randomness import RowRandom
@@ -39,7 +40,9 @@ class Kronecker:
         self.jacobian, self.factors = jacobian, {}
         parameters = parameters_of(jacobian.model, theta)
         size = max(1, _CHUNK // (outputs * max(64, math.prod(x.shape[1:]))))
-        for part in x.split(size):
+        parts = x.split(size)
+        for i in progress(len(parts), "Kronecker factors"):
+            part = parts[i]
             f, passed = run(jacobian.model.network, jacobian.blocks, parameters, part)
             for layer, g in output_gradients(f, jacobian.blocks, passed, root(f.detach())).items():
                 a, g = self._whitened_inputs(layer, passed[layer].inputs), g.flatten(0, 2).double()

@@ -20,7 +20,6 @@ import torch
 from torch import Tensor
 
 from . import _validate
-from ._progress import progress
 from .curvature import Diagonal, Full, likelihood_root
 from .densities import LogPosterior, Temperature
 from .evidence import log_evidence
@@ -240,7 +239,7 @@ def laplace(
     )
     gradients = density(modes.theta)[1][:, jacobian.columns].double() * T[:, None]
     curvatures, excess = [], []
-    for i in progress(len(modes), "Laplace's curvature"):
+    for i in range(len(modes)):
         root = partial(likelihood_root, model.likelihood, likelihood_temperature=T_lik[i].item())
         curvatures.append(curvature_of(jacobian, modes.theta[i], x, root, C))
         excess.append(curvatures[i].covariance(gradients[i, None, None])[0, 0, 0] / 2)

@@ -92,7 +92,7 @@ def test_a_healthy_posterior(regression_model):
     exact = bdl.linear_regression(features, y, prior_std=1.0, noise_std=0.3).predict(features).epistemic_std
     ratio = (exact / (x[:, 0] ** 2 + 1).sqrt()).median().item()
     assert report["spread"].value == pytest.approx(ratio, rel=0.2)
-    assert "nothing wrong to be seen" in repr(report) and "HMC, 3200 settings" in repr(report)
+    assert "nothing wrong to be seen" in repr(report) and "HMC: 3200 settings from 16 chains;" in repr(report)
     assert report._repr_html_().count("<tr>") == 5
     with pytest.raises(KeyError, match="'ELBO' was not checked for HMC"):
         report["ELBO"]
@@ -171,16 +171,19 @@ def test_curves():
 
 def test_an_elbo_rises(regression_model):
     model, x, _, hmc = regression_model
-
-    class Variational(bdl.Posterior):
-        elbo = None
-
-    fields = {"stack": hmc.stack, "method": "VI", "seconds": 0.0, "gradient_evaluations": 0, "chains": 1}
-    posterior = Variational(**fields)
-    object.__setattr__(posterior, "elbo", -torch.exp(-torch.arange(200) / 10)[:, None] * torch.ones(3))
+    settled = -torch.exp(-torch.arange(200) / 10)[:, None].expand(-1, 3)
+    posterior = replace(hmc, elbo=settled, log_density=None)
     assert bdl.health(model, posterior, x)["ELBO"].good
-    object.__setattr__(posterior, "elbo", torch.arange(200.0)[:, None])
+    posterior = replace(hmc, elbo=torch.arange(200.0)[:, None], log_density=None)
     assert bdl.health(model, posterior, x)["ELBO"].good is False
+
+
+def test_a_sampler_without_rejection(regression_model):
+    model, x, _, hmc = regression_model
+    warm = replace(hmc, acceptance=None, divergences=None, configurational_temperature=torch.full((16,), 1.3))
+    report = bdl.health(model, warm, x)
+    assert [f.name for f in report.findings] == ["R-hat", "ESS", "configurational temperature", "spread"]
+    assert "draws are too wide" in repr(report)
 
 
 def test_steps_that_are_too_large_or_too_small():
