@@ -124,7 +124,7 @@ def spread_finding(values: Tensor, prior_values: Tensor, classes: bool) -> Findi
     prior_values = prior_values.softmax(-1) if classes else prior_values
     ratio = (values.std(0) / prior_values.std(0).clamp(min=1e-12)).median().item()
     if ratio > 0.9:
-        verdict, good = "as wide as the prior: at these inputs nothing was learned from the data", False
+        verdict, good = "at these inputs nothing was learned from the data", False
     elif ratio < 1e-3:
         verdict, good = "practically one function: the settings have collapsed", False
     else:

@@ -74,12 +74,9 @@ class Health:
     @property
     def _title(self) -> str:
         wrong = sum(finding.good is False for finding in self.findings)
-        found = (
-            f"{wrong} {'thing' if wrong == 1 else 'things'} to look at"
-            if wrong
-            else "nothing wrong to be seen"
+        return f"{self.subject}; " + (
+            f"{_count(wrong, 'thing')} to look at" if wrong else "nothing wrong to be seen"
         )
-        return f"{self.subject}: {found}"
 
 
 _SIGNS = {True: ("✓", "#009E73"), False: ("✗", "#D55E00"), None: ("·", "#8A8A8A")}
