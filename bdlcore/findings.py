@@ -171,7 +171,7 @@ def _distance(
     elif at_floor:
         meaning, good = "no further than halves of the reference are from each other", None
     else:
-        meaning, good = "visibly different" if distance < far * unit else "far from it", False
+        meaning, good = "visibly different" if distance < far * unit else "far from the reference", False
     if floor is not None:
         text += f" (halves of the reference: {floor:.3g})"
         if floor > close * unit:
