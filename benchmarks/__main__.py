@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 
-SUITES = ("gradients", "samplers")
+SUITES = ("gradients", "samplers", "ensembles", "laplace")
 
 
 def main() -> None:
@@ -62,8 +62,8 @@ def measure(suite: str, cores: int, quick: bool) -> None:
 
 
 def _use_cores(cores: int) -> None:
-    """Before torch or JAX are imported: both size their thread pools by what they find."""
-    os.environ["OMP_NUM_THREADS"] = str(cores)
+    """Before torch or JAX are imported: both size their thread pools by what they find. No progress bars either."""
+    os.environ.update(OMP_NUM_THREADS=str(cores), BDL_PROGRESS="0")
     if hasattr(os, "sched_setaffinity"):
         allowed = sorted(os.sched_getaffinity(0))
         if len(allowed) < cores:

@@ -59,9 +59,11 @@ def table(cases: dict[str, dict[str, list[float] | str]], base: str) -> tuple[li
                 rows.append({"name": name, "case": case, "missing": found})
                 cells.append(found)
                 continue
-            speed, faster = best(found), ratio(found, speeds[base])
-            rows.append({"name": name, "case": case, "speed": speed, "ratio": faster, "speeds": found})
-            cells.append(f"{short(speed)} (×{faster:.2g})")
+            rows.append({"name": name, "case": case, "speed": best(found), "speeds": found})
+            cells.append(short(best(found)))
+            if not isinstance(speeds[base], str):
+                rows[-1]["ratio"] = ratio(found, speeds[base])
+                cells[-1] += f" (×{rows[-1]['ratio']:.2g})"
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return rows, "\n".join(lines)
 

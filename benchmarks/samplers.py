@@ -186,8 +186,7 @@ def contestant(name: str, starts: Tensor, draws: int) -> Contestant:
 def effective_samples(name: str, chains: int, warmup: int, draws: int) -> tuple[float, float]:
     """Smallest ESS of a function value per 1000 gradients after the warm-up, and largest R-hat."""
     sampler, _, one_by_one = SAMPLERS[name]
-    starts = problem.starts(min(chains, 8) if one_by_one else chains)
-    theta = sampler(starts, warmup + draws)()[:, warmup:]
+    theta = sampler(problem.starts(chains // 2 if one_by_one else chains), warmup + draws)()[:, warmup:]
     model, x = problem.model(), torch.linspace(-1.5, 1.5, 20)[:, None]
     f = model.functions(bdl.Stack(theta.flatten(0, 1), model.layout), x).unflatten(0, theta.shape[:2])
     gradients = theta.shape[:2].numel() * LEAPFROG_STEPS
@@ -198,14 +197,14 @@ def run(clock: Callable[[], float], quick: bool = False) -> dict:
     """Race the samplers for every number of chains, then measure the effective samples of each once."""
     cases = {}
     for chains in CHAINS[:1] if quick else CHAINS:
-        starts, draws = problem.starts(chains), 1 if quick else max(1, 40 // chains)
+        starts, draws = problem.starts(chains), 1 if quick else max(1, 16 // chains)
         field = {name: contestant(name, starts, draws) for name in SAMPLERS}
-        rounds, seconds = (1, 0.01) if quick else (3 if chains == 512 else 5, 1.0)
+        rounds, seconds = (1, 0.01) if quick else (3 if chains == 512 else 5, 0.5)
         case = f"{chains} chain{'s' * (chains > 1)}"
         cases[case] = race(field, rounds=rounds, seconds=seconds, clock=clock)
     rows, text = table(cases, base=LOOP)
     case, speeds = list(cases.items())[0 if quick else 2]
-    size = (2, 0, 4) if quick else (64, 20, 80)
+    size = (4, 0, 4) if quick else (16, 20, 80)
     text += f"\n\n| {case} | ESS per 1000 gradients | largest R-hat | ESS per second | bdlcore is faster by |"
     text += "\n|---|---:|---:|---:|---:|"
     yields = {}
