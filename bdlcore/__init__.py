@@ -6,8 +6,8 @@
     likelihood=bdl.Gaussian(noise_std=0.1)) posterior = bdl.hmc(model, x, y, chains=16, draws=200, seed=0)
     predictive = bdl.predict(model, posterior.stack, x_test)
 
-*Sources* make stacks: `Model.sample_prior`, `hmc`, `ensemble`. *Users* take them: `Model.functions`,
-`predict`, plots.
+*Sources* make stacks: `Model.sample_prior`, `hmc`, `sgld`, `sghmc`, `mean_field_vi`, `swag`, `ensemble`. *Users*
+take them: `Model.functions`, `predict`, plots.
 
 Axes everywhere: S settings of the weights (samples, chains, members), N data, C outputs; functions are (S, N,
 C). Noise and prior scales are standard deviations. Randomness is an explicit seed or `torch.Generator`.

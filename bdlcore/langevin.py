@@ -133,7 +133,7 @@ def sghmc(
     x: Tensor,
     y: Tensor,
     *,
-    friction: float = 0.1,
+    friction: float = 0.05,
     chains: int | range = 8,
     draws: int = 200,
     warmup: int = 1000,
@@ -168,7 +168,9 @@ def sghmc(
     The other arguments and what is returned are those of `sgld`.
     """
     if not 0 < friction <= 1:
-        raise ValueError(f"friction must lie in (0, 1], got {friction}. 1 is Langevin dynamics, 0.1 usual.")
+        raise ValueError(
+            f"friction must lie in (0, 1], got {friction}. 1 is Langevin dynamics, 0.01 to 0.1 usual."
+        )
     density = LogPosterior(model, x, y, temperature, likelihood_temperature, chunk_size)
     plan = _Plan(draws, warmup, thinning, cycles, schedule)
     return _sample(

@@ -236,6 +236,13 @@ def test_schedules_fall_from_one():
         assert langevin.SCHEDULES[name](1.0) == pytest.approx(last, abs=1e-12)
 
 
+def test_a_schedule_multiplies_the_learning_rate_of_either_method(linear):
+    common = {"chains": 2, "draws": 5, "warmup": 2, "seed": 1}
+    for method, first, same in [(bdl.sgld, 0.04, 0.01), (bdl.sghmc, 0.1, 0.05)]:
+        scheduled = method(*linear.data, step_size=first, schedule=lambda share: 0.25, **common)
+        torch.testing.assert_close(scheduled.draws, method(*linear.data, step_size=same, **common).draws)
+
+
 # --- stack = loop ---
 
 
