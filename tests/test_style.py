@@ -14,4 +14,6 @@ def test_ruff_is_content(command):
     result = subprocess.run(
         [sys.executable, "-m", "ruff", *command, "--no-cache", "."], cwd=ROOT, capture_output=True, text=True
     )
-    assert result.returncode == 0, f"run `make format`, then mend what is left:\n{result.stdout}{result.stderr}"
+    assert result.returncode == 0, (
+        f"run `make format`, then mend what is left:\n{result.stdout}{result.stderr}"
+    )
