@@ -84,23 +84,29 @@ class LogPosterior:
             yield self.on_batch(order[:batch_size].to(self.x.device))
             order = order[batch_size:]
 
-    @torch.no_grad()
     def likelihood(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         """The log likelihood alone, log p(D | theta) / T_lik (S,), and its gradient (S, D)."""
-        S, scale = len(theta), self.model.layout.scale(theta)
+        return self._evaluate(theta, with_prior=False)
+
+    def __call__(self, theta: Tensor) -> tuple[Tensor, Tensor]:
+        value, gradient = self._evaluate(theta, with_prior=True)
+        return _divide(value, self.temperature), _divide(gradient, self.temperature)
+
+    @torch.no_grad()
+    def _evaluate(self, theta: Tensor, with_prior: bool) -> tuple[Tensor, Tensor]:
+        model, S, scale = self.model, len(theta), self.model.layout.scale(theta)
         value, gradient = theta.new_empty(S), torch.empty_like(theta)
         for start in range(0, S, self.chunk_size):
             rows = slice(start, start + self.chunk_size)
-            f, pull = self.model.pullback(theta[rows] * scale, self.x)
-            value[rows] = self.model.likelihood.log_prob(f, self.y).sum(1)
-            torch.mul(pull(_slope(self.model.likelihood, f, self.y)), scale, out=gradient[rows])
-        return value / self.likelihood_temperature, _divide_(gradient, self.likelihood_temperature)
-
-    @torch.no_grad()
-    def __call__(self, theta: Tensor) -> tuple[Tensor, Tensor]:
-        value, gradient = self.likelihood(theta)
-        gradient.sub_(theta)  # the prior is N(0, I) in theta
-        return (value + self.model.log_prior(theta)) / self.temperature, _divide_(gradient, self.temperature)
+            part, T_lik = theta[rows], self.likelihood_temperature
+            f, pull = model.pullback(part * scale, self.x)
+            value[rows] = _divide(model.likelihood.log_prob(f, self.y).sum(1), T_lik, rows)
+            slope = _divide(_slope(model.likelihood, f, self.y), T_lik, rows)
+            torch.mul(pull(slope), scale, out=gradient[rows])
+            if with_prior:  # N(0, I) in theta
+                value[rows] += model.log_prior(part)
+                gradient[rows] -= part
+        return value, gradient
 
 
 def _chunk_size(model: Model, x: Tensor) -> int:
@@ -116,8 +122,8 @@ def _slope(likelihood: Likelihood, f: Tensor, y: Tensor) -> Tensor:
         return torch.autograd.grad(likelihood.log_prob(f, y).sum(), f)[0]
 
 
-def _divide_(gradient: Tensor, temperature: Temperature) -> Tensor:
-    """Divide in place by a number or by one value per row."""
-    if isinstance(temperature, Tensor):
-        return gradient.div_(temperature.reshape(-1, 1))
-    return gradient.div_(temperature) if temperature != 1 else gradient
+def _divide(values: Tensor, temperature: Temperature, rows: slice = slice(None)) -> Tensor:
+    """Values (S, ...) divided by a number, or by the temperatures of these rows."""
+    if isinstance(temperature, Tensor) and temperature.ndim:
+        temperature = temperature[rows].reshape(-1, *[1] * (values.ndim - 1))
+    return values / temperature if isinstance(temperature, Tensor) or temperature != 1 else values

@@ -38,6 +38,10 @@ _FAST: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Te
     "relu": (torch.relu_, lambda g, h: torch.ops.aten.threshold_backward(g, h, 0)),
 }
 
+# Pixels up to which a CPU convolves the images of many settings faster in groups (2.5 times at 8 x 8, 1.3 times at
+# 16 x 16, 0.8 times at 28 x 28).
+_SMALL_IMAGE = 400
+
 Pullback = Callable[[Tensor], Tensor]
 
 
@@ -201,38 +205,21 @@ class CNN(nn.Module):
         return self.dense[-1](h)
 
     def forward_stack(self, weights: Tensor, x: Tensor) -> Tensor:
-        """Outputs (S, N, C) for weights (S, D).
+        """Outputs (S, N, C) for weights (S, D), by grouped convolutions: one group of channels per setting.
 
-        On a CPU this is a loop over S, which no batched form beats; on a GPU grouped convolutions.
+        Larger images go one setting at a time on a CPU, where a group saves nothing any more and costs cache.
         """
-        if weights.device.type == "cpu":
-            return torch.stack([self._forward_one(w, x) for w in weights.unbind()])
-        return self._forward_grouped(weights, x)
-
-    def _parameters_of(self, weights: Tensor) -> list[Tensor]:
-        """Views of (S, D) weights, one (S, *shape) per parameter."""
+        act, S = ACTIVATIONS[self.activation], len(weights)
+        if S > 1 and weights.device.type == "cpu" and math.prod(self.image[1:]) > _SMALL_IMAGE:
+            return torch.cat([self.forward_stack(row, x) for row in weights.split(1)])
         shapes = [p.shape for p in self.parameters()]
-        parts = weights.split([s.numel() for s in shapes], dim=1)
-        return [part.reshape(-1, *shape) for part, shape in zip(parts, shapes, strict=True)]
-
-    def _forward_one(self, w: Tensor, x: Tensor) -> Tensor:
-        act, parameters = ACTIVATIONS[self.activation], [p[0] for p in self._parameters_of(w[None])]
+        parts = weights.split([shape.numel() for shape in shapes], dim=1)
+        parameters = [part.reshape(-1, *shape) for part, shape in zip(parts, shapes, strict=True)]
+        h, groups = x, 1  # the first layer sees the same images whatever the setting
         for _ in self.convolutions:
             kernel, bias, *parameters = parameters
-            x = F.avg_pool2d(act(F.conv2d(x, kernel, bias, padding=1)), 2)
-        h = x.flatten(1)
-        while parameters:
-            W, b, *parameters = parameters
-            h = F.linear(h, W, b)
-            h = act(h) if parameters else h
-        return h
-
-    def _forward_grouped(self, weights: Tensor, x: Tensor) -> Tensor:
-        act, parameters, S = ACTIVATIONS[self.activation], self._parameters_of(weights), len(weights)
-        h = x.repeat(1, S, 1, 1)  # channels of member s are the s-th group
-        for _ in self.convolutions:
-            kernel, bias, *parameters = parameters
-            h = F.avg_pool2d(act(F.conv2d(h, kernel.flatten(0, 1), bias.flatten(), padding=1, groups=S)), 2)
+            h = F.conv2d(h, kernel.flatten(0, 1), bias.flatten(), padding=1, groups=groups)
+            h, groups = F.avg_pool2d(act(h), 2), S
         h = h.unflatten(1, (S, -1)).transpose(0, 1).flatten(2)
         while parameters:
             W, b, *parameters = parameters

@@ -70,15 +70,6 @@ def test_pullback_equals_autograd(network_and_x):
     torch.testing.assert_close(pull(g), torch.autograd.grad(want, weights, g)[0])
 
 
-def test_grouped_convolutions_equal_the_loop():
-    network = bdl.nets.cnn((2, 8, 8), (3, 4), 5, 3)
-    model = bdl.Model(network, bdl.GaussianPrior(0.8, fan_in=True), bdl.Categorical())
-    weights, x = model.sample_prior(4, seed=0).weights, torch.randn(6, 2, 8, 8)
-    torch.testing.assert_close(
-        network._forward_grouped(weights, x), network.forward_stack(weights, x), rtol=1e-4, atol=1e-5
-    )
-
-
 def test_log_joint_against_torch_distributions(model, regression):
     x, y = regression
     stack = model.sample_prior(4, seed=0, dtype=x.dtype)
