@@ -1,6 +1,7 @@
 """Training K networks: members trained per second in one stack, against a loop over members and against vmap.
 
-All take Adam steps with weight decay (the Gaussian prior) on minibatches of 64. Counted are member steps: K members taking one step each make K.
+All take Adam steps with weight decay (the Gaussian prior) on minibatches of 64. Counted are member steps: K members
+taking one step each make K.
 """
 
 from __future__ import annotations

@@ -218,7 +218,7 @@ def run(clock: Callable[[], float], quick: bool = False) -> dict:
         text += f"\n| {name} | {per_1000:.2g} | {worst:.3f} | {short(per_1000 / 1000 * best(found))} | ×{faster:.2g} |"
     text += (
         "\n\nIn brackets: how many times the loop's speed, median over rounds taken in turns. Samplers that run chain "
-        "after chain are timed on at most 4 of the chains. All make the same transitions, so differences in "
-        "ESS per gradient are Monte Carlo error (a quarter, or half for those); the last column compares gradients per second."
+        "after chain are timed on at most 4 of the chains. All make the same transitions: differences in ESS per "
+        "gradient are Monte Carlo error, and the last column compares gradients per second."
     )
     return {"title": TITLE, "rows": rows, "effective samples": yields, "text": text}
