@@ -129,6 +129,25 @@ class CategoricalPredictive:
         y = Categorical().targets(y, self.probabilities.shape[-1], self.probabilities)
         return (self.labels == y).double().mean().item()
 
+    def calibration_error(self, y: Tensor, bins: int = 15) -> float:
+        """Expected calibration error: how far confidence is from accuracy, averaged over bins of equal width.
+
+            ECE = sum_b n_b / N |accuracy_b - mean confidence_b|
+
+        0 is perfect; it says nothing about how sharp the predictions are. (Guo et al. 2017, eq. 3.)
+
+        Args:
+            y: labels (N,).
+            bins: number of bins of the confidence in [0, 1].
+        """
+        _validate.count("bins", bins)
+        y = Categorical().targets(y, self.probabilities.shape[-1], self.probabilities)
+        excess = self.confidence - (self.labels == y).to(self.confidence)
+        index = (self.confidence * bins).long().clamp(max=bins - 1)
+        return torch.zeros(bins, dtype=excess.dtype, device=excess.device).index_add(
+            0, index, excess
+        ).abs().sum().item() / len(y)
+
 
 def predict(
     model: Model, stack: Stack, x: Tensor, chunk_size: int | None = None

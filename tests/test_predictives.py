@@ -89,6 +89,27 @@ def test_entropies_survive_certainty():
     )
 
 
+@pytest.mark.parametrize("bins", [1, 5, 15])
+def test_calibration_error_against_torchmetrics(bins):
+    metrics = pytest.importorskip("torchmetrics.functional.classification")
+    g = torch.Generator().manual_seed(0)
+    p = (3 * torch.randn(500, 4, generator=g)).softmax(-1)
+    y = torch.multinomial(p.sqrt(), 1, generator=g)[:, 0]
+    predictive = bdl.CategoricalPredictive(p, torch.zeros(500))
+    want = metrics.multiclass_calibration_error(p, y, num_classes=4, n_bins=bins, norm="l1").item()
+    assert want > 0.05, "this test could not tell"
+    assert predictive.calibration_error(y, bins) == pytest.approx(want, rel=1e-5)
+
+
+def test_calibration_error_of_known_cases():
+    sure = bdl.CategoricalPredictive(torch.eye(2).repeat(10, 1), torch.zeros(20))
+    y = torch.tensor([0, 1] * 10)
+    assert sure.calibration_error(y) == 0
+    assert sure.calibration_error(1 - y) == 1
+    with pytest.raises(ValueError, match="bins must be at least 1"):
+        sure.calibration_error(y, bins=0)
+
+
 def test_predicting_refuses_what_it_cannot_marginalise(categorical):
     model, stack, x, _ = categorical
     with pytest.raises(ValueError, match="stack is empty"):
