@@ -15,12 +15,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .likelihoods import Gaussian
+from .predictives import MixtureQuantiles
 
 _CHUNK = 2**21  # logits held at a time
 
 
 @dataclass(frozen=True, eq=False)
-class LinearisedPredictive:
+class LinearisedPredictive(MixtureQuantiles):
     """A mixture over S modes of Gaussians at each input, N(means_s(x), covariance_s(x) + noise_std^2 I).
 
     It answers what `GaussianPredictive` answers.
@@ -74,23 +75,9 @@ class LinearisedPredictive:
         """P(Y <= y) per output for y broadcastable to (N, C)."""
         return torch.special.ndtr((y - self.means) / (self._variance + self.noise_std**2).sqrt()).mean(0)
 
-    def quantile(self, q: float) -> Tensor:
-        """The q-quantile of y, (N, C), by bisection of the mixture's distribution function."""
-        if not 0 < q < 1:
-            raise ValueError(f"q must lie between 0 and 1, got {q}.")
+    def _reach(self) -> tuple[Tensor, Tensor]:
         reach = 10 * (self._variance + self.noise_std**2).sqrt()
-        low, high = (self.means - reach).amin(0), (self.means + reach).amax(0)
-        for _ in range(50):
-            middle = 0.5 * (low + high)
-            below = self.cdf(middle) < q
-            low, high = torch.where(below, middle, low), torch.where(below, high, middle)
-        return 0.5 * (low + high)
-
-    def interval(self, probability: float = 0.95) -> tuple[Tensor, Tensor]:
-        """Central interval that holds y with the given probability: lower and upper end, (N, C) each."""
-        if not 0 < probability < 1:
-            raise ValueError(f"probability must lie between 0 and 1, got {probability}.")
-        return self.quantile(0.5 - probability / 2), self.quantile(0.5 + probability / 2)
+        return (self.means - reach).amin(0), (self.means + reach).amax(0)
 
 
 def average_softmax(f: Tensor, covariance: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:

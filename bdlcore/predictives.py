@@ -19,8 +19,36 @@ from .models import Model
 from .stacks import Stack
 
 
+class MixtureQuantiles:
+    """Quantiles of a predictive mixture, from its `cdf` and the ends (`_reach`) between which that rises."""
+
+    def cdf(self, y: Tensor) -> Tensor:
+        """P(Y <= y) per output for y broadcastable to (N, C)."""
+        raise NotImplementedError
+
+    def _reach(self) -> tuple[Tensor, Tensor]:
+        raise NotImplementedError
+
+    def quantile(self, q: float) -> Tensor:
+        """The q-quantile of y, (N, C), by bisection of the mixture's distribution function."""
+        if not 0 < q < 1:
+            raise ValueError(f"q must lie between 0 and 1, got {q}.")
+        low, high = self._reach()
+        for _ in range(50):
+            middle = 0.5 * (low + high)
+            below = self.cdf(middle) < q
+            low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+        return 0.5 * (low + high)
+
+    def interval(self, probability: float = 0.95) -> tuple[Tensor, Tensor]:
+        """Central interval that holds y with the given probability: lower and upper end, (N, C) each."""
+        if not 0 < probability < 1:
+            raise ValueError(f"probability must lie between 0 and 1, got {probability}.")
+        return self.quantile(0.5 - probability / 2), self.quantile(0.5 + probability / 2)
+
+
 @dataclass(frozen=True, eq=False)
-class GaussianPredictive:
+class GaussianPredictive(MixtureQuantiles):
     """A mixture of S equally weighted Gaussians at each input, N(f_s(x), noise_std^2).
 
     Its variance splits by the law of total variance into the mean of the components' variances (aleatoric:
@@ -65,23 +93,8 @@ class GaussianPredictive:
         """P(Y <= y) per output for y broadcastable to (N, C)."""
         return torch.special.ndtr((y - self.f) / self.noise_std).mean(0)
 
-    def quantile(self, q: float) -> Tensor:
-        """The q-quantile of y, (N, C), by bisection of the mixture's distribution function."""
-        if not 0 < q < 1:
-            raise ValueError(f"q must lie between 0 and 1, got {q}.")
-        reach = 10 * self.noise_std
-        low, high = self.f.amin(0) - reach, self.f.amax(0) + reach
-        for _ in range(50):
-            middle = 0.5 * (low + high)
-            below = self.cdf(middle) < q
-            low, high = torch.where(below, middle, low), torch.where(below, high, middle)
-        return 0.5 * (low + high)
-
-    def interval(self, probability: float = 0.95) -> tuple[Tensor, Tensor]:
-        """Central interval that holds y with the given probability: lower and upper end, (N, C) each."""
-        if not 0 < probability < 1:
-            raise ValueError(f"probability must lie between 0 and 1, got {probability}.")
-        return self.quantile(0.5 - probability / 2), self.quantile(0.5 + probability / 2)
+    def _reach(self) -> tuple[Tensor, Tensor]:
+        return self.f.amin(0) - 10 * self.noise_std, self.f.amax(0) + 10 * self.noise_std
 
 
 @dataclass(frozen=True, eq=False)
