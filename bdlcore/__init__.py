@@ -21,6 +21,13 @@ from .densities import LogPosterior
 from .diagnostics import ess, rhat
 from .distances import agreement, total_variation, wasserstein
 from .ensembles import ensemble
+from .gaussian_processes import (
+    GaussianProcess,
+    GaussianProcessPredictive,
+    KernelSpectrum,
+    gaussian_process,
+    sample_gp_prior,
+)
 from .hamiltonian import hmc, sample_hmc
 from .health_report import Health, health
 from .langevin import sghmc, sgld
@@ -42,7 +49,10 @@ __all__ = [
     "Gaussian",
     "GaussianPredictive",
     "GaussianPrior",
+    "GaussianProcess",
+    "GaussianProcessPredictive",
     "Health",
+    "KernelSpectrum",
     "LaplacePosterior",
     "Layout",
     "LinearPosterior",
@@ -62,6 +72,7 @@ __all__ = [
     "demo",
     "ensemble",
     "ess",
+    "gaussian_process",
     "health",
     "hmc",
     "laplace",
@@ -71,6 +82,7 @@ __all__ = [
     "plots",
     "predict",
     "rhat",
+    "sample_gp_prior",
     "sample_hmc",
     "setup",
     "sghmc",
