@@ -14,9 +14,7 @@ import torch
 from torch import Tensor
 
 from . import _validate
-from .likelihoods import Categorical, Gaussian, log_softmax
-from .models import Model
-from .stacks import Stack
+from .likelihoods import Categorical, Gaussian
 
 
 class MixtureQuantiles:
@@ -160,39 +158,3 @@ class CategoricalPredictive:
         return torch.zeros(bins, dtype=excess.dtype, device=excess.device).index_add(
             0, index, excess
         ).abs().sum().item() / len(y)
-
-
-def predict(
-    model: Model, stack: Stack, x: Tensor, chunk_size: int | None = None
-) -> GaussianPredictive | CategoricalPredictive:
-    """The predictive distribution of a model, marginalised over the rows of a stack.
-
-    Args:
-        model: network, prior, likelihood.
-        stack: S weight settings: draws from a posterior, members of an ensemble, one row for a plug-in
-            prediction.
-        x: (N, ...) inputs.
-        chunk_size: rows of the stack evaluated at a time. For classes no more than one chunk's (rows, N, C)
-            logits is ever held; for regression all (S, N, C) function values are kept, since quantiles need
-            them.
-
-    Returns:
-        GaussianPredictive or CategoricalPredictive, following the likelihood.
-    """
-    if isinstance(model.likelihood, Gaussian):
-        return GaussianPredictive(model.functions(stack, x, chunk_size), model.likelihood.noise_std)
-    if not isinstance(model.likelihood, Categorical):
-        raise TypeError(
-            f"predict knows Gaussian and Categorical likelihoods, got {type(model.likelihood).__name__}."
-        )
-    if len(stack) == 0:
-        raise ValueError("The stack is empty; marginalising needs at least one row.")
-    if chunk_size is None:
-        chunk_size = model.chunk_size(x)
-    probabilities = entropy = 0.0
-    for start in range(0, len(stack), _validate.count("chunk_size", chunk_size)):
-        log_p = log_softmax(model.functions(stack[start : start + chunk_size], x))
-        p = log_p.exp()
-        probabilities = probabilities + p.sum(0)
-        entropy = entropy - (p * log_p).sum((0, 2))
-    return CategoricalPredictive(probabilities / len(stack), entropy / len(stack))
