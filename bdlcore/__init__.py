@@ -35,11 +35,13 @@ from .laplace_approximation import LaplacePosterior, laplace
 from .likelihoods import Categorical, Gaussian
 from .linear import LinearPosterior, linear_regression
 from .linearised import LinearisedPredictive
+from .marginalisation import predict
 from .models import Model
 from .posteriors import Posterior
-from .predictives import CategoricalPredictive, GaussianPredictive, predict
+from .predictives import CategoricalPredictive, GaussianPredictive
 from .priors import GaussianPrior
 from .stacks import Layout, Stack, concatenate
+from .streaming import StreamedPredictive
 from .variational import MeanField, mean_field_vi
 from .weight_averaging import SwagMoments, SwagState, swag
 
@@ -63,6 +65,7 @@ __all__ = [
     "Posterior",
     "Setup",
     "Stack",
+    "StreamedPredictive",
     "SwagMoments",
     "SwagState",
     "agreement",
