@@ -61,7 +61,7 @@ readme: env-test ## Write README's claims table, course map and kill score from 
 reseed: env-test ## Run every lesson on SEEDS fresh seeds and report how often each verdict holds
 	$(RUN) tools/reseed.py $(SEEDS) $(NOTEBOOKS)
 
-bench: env-test ## Measure speed against loops, vmap and peers
+bench: env-reference ## Measure speed against loops, vmap and other libraries, which are installed first
 	$(RUN) -m benchmarks
 
 lint: env-test ## Check code and notebooks with ruff
