@@ -46,9 +46,11 @@ def test_evidence_is_scikit_learns(data, peer):
 
 
 def test_predictive_is_scikit_learns(data, peer, x_test):
-    predictive = bdl.gaussian_process(rbf, *data, noise_std=NOISE_STD).predict(x_test)
+    gp = bdl.gaussian_process(rbf, *data, noise_std=NOISE_STD)
+    predictive = gp.predict(x_test)
     mean, std = peer.predict(x_test.numpy(), return_std=True)  # with its white noise
     np.testing.assert_allclose(predictive.mean, mean, rtol=1e-9)
+    np.testing.assert_allclose(gp.mean(x_test), mean, rtol=1e-9)
     np.testing.assert_allclose(predictive.total_std, std, rtol=1e-9)
     y = torch.zeros(7, 2, dtype=torch.float64)
     log_prob = torch.distributions.Normal(torch.tensor(mean), torch.tensor(std)).log_prob(y).sum(1)
