@@ -247,6 +247,74 @@ def mean_field_width(answer: object, trial: Trial) -> None:
 
 
 @exercise(
+    "elbo",
+    points=3,
+    hints=(
+        "First make the S settings: theta = mean + std · z, one row per row of z, with std = exp(log_std).",
+        "Then two terms: the average of log_joint(theta) over the rows, plus the entropy of q.",
+        "log_joint(mean + log_std.exp() * z).mean() + (log_std + math.log(2 * math.pi * math.e) / 2).sum()",
+    ),
+)
+def elbo(answer: object, trial: Trial) -> None:
+    """The evidence lower bound, its value and its gradient, against torch's Normal and a written-out gradient."""
+    S, D = trial.integer(4, 8), trial.integer(2, 4)
+    curvature, mean, log_std, z = (
+        trial.rand(D) + 0.5,
+        trial.randn(D),
+        0.3 * trial.randn(D) - 0.7,
+        trial.randn(S, D),
+    )
+    offset = trial.uniform(2.0, 4.0)
+
+    def log_joint(theta: torch.Tensor) -> torch.Tensor:
+        return offset - (curvature * theta**2).sum(-1) / 2 - (theta**4).sum(-1) / 4
+
+    std = log_std.exp()
+    theta = mean + std * z
+    entropy, energy = torch.distributions.Normal(mean, std).entropy().sum(), log_joint(theta)
+    constant = D / 2 * math.log(2 * math.pi * math.e)
+    want = energy.mean() + entropy
+    slope = -curvature * theta - theta**3
+    want_gradient = torch.cat([slope.mean(0), (slope * z).mean(0) * std + 1])
+
+    mean.requires_grad_(), log_std.requires_grad_()
+    got = trial.call(answer, log_joint, mean, log_std, z)
+    halved = log_joint(mean.detach() + (log_std.detach() / 2).exp() * z).mean()
+    mistakes = {
+        "The entropy of q is missing: without it q shrinks to a point, the MAP.": energy.mean(),
+        "The entropy is subtracted; the bound is higher for a wide q.": energy.mean() - entropy,
+        "You summed over the S rows; an expectation is their mean.": energy.sum() + entropy,
+        "The entropy is counted once per row; it belongs to q and counts once.": energy.mean() + S * entropy,
+        "The entropy lacks its constants, D/2 · log(2πe): the gradient is right, the bound is not.": want
+        - constant,
+        "log_std holds log standard deviations; you read them as log variances.": halved
+        + entropy
+        - log_std.sum() / 2,
+        "theta = mean + std · z: your rows do not use z.": log_joint(mean[None]).mean() + entropy,
+        "You averaged probabilities; the bound averages the *log* joint density.": energy.exp().mean().log()
+        + entropy,
+    }
+    for message, mistaken in mistakes.items():
+        trial.reject_if_close(got, mistaken.detach(), message)
+    trial.reject_if_close(
+        got,
+        (halved + entropy).detach(),
+        "log_std holds log standard deviations; your rows read them as log variances.",
+    )
+    trial.expect_close(
+        got, want, "The mean of the log joint over the rows, plus the entropy of q.", what="The ELBO"
+    )
+    message = (
+        "The value is right, but its gradient with respect to mean and log_std is not: stay with torch from start to "
+        "end, without .item(), .detach() or no_grad. That is what reparameterising is for."
+    )
+    trial.expect(isinstance(got, torch.Tensor) and got.requires_grad, message)
+    pulled = torch.autograd.grad(got.sum(), [mean, log_std], allow_unused=True)
+    trial.expect(all(g is not None for g in pulled), message)
+    trial.expect_close(torch.cat(pulled), want_gradient, message, what="The gradient")
+
+
+@exercise(
     "bug-swag-sample",
     points=3,
     hints=(
