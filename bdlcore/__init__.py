@@ -15,7 +15,8 @@ C). Noise and prior scales are standard deviations. Randomness is an explicit se
 
 from importlib import import_module
 
-from . import data, nets
+from . import data, nets, prior_diagnostics
+from .convolutional_kernels import ConvolutionalKernel
 from .course import Setup, setup
 from .densities import LogPosterior
 from .diagnostics import ess, rhat
@@ -30,6 +31,7 @@ from .gaussian_processes import (
 )
 from .hamiltonian import hmc, sample_hmc
 from .health_report import Health, health
+from .kernels import RBF, Linear, NetworkKernel, monte_carlo_kernel
 from .langevin import sghmc, sgld
 from .laplace_approximation import LaplacePosterior, laplace
 from .likelihoods import Categorical, Gaussian
@@ -48,6 +50,7 @@ from .weight_averaging import SwagMoments, SwagState, swag
 __all__ = [
     "Categorical",
     "CategoricalPredictive",
+    "ConvolutionalKernel",
     "Gaussian",
     "GaussianPredictive",
     "GaussianPrior",
@@ -57,12 +60,15 @@ __all__ = [
     "KernelSpectrum",
     "LaplacePosterior",
     "Layout",
+    "Linear",
     "LinearPosterior",
     "LinearisedPredictive",
     "LogPosterior",
     "MeanField",
     "Model",
+    "NetworkKernel",
     "Posterior",
+    "RBF",
     "Setup",
     "Stack",
     "StreamedPredictive",
@@ -81,9 +87,11 @@ __all__ = [
     "laplace",
     "linear_regression",
     "mean_field_vi",
+    "monte_carlo_kernel",
     "nets",
     "plots",
     "predict",
+    "prior_diagnostics",
     "rhat",
     "sample_gp_prior",
     "sample_hmc",
