@@ -29,7 +29,7 @@ def exact(features, y, **temperatures):
 
 
 @pytest.mark.parametrize("name", ["temperature", "likelihood_temperature"])
-@pytest.mark.parametrize("T", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("T", [0.1, 0.5, 1.0, 2.0])
 def test_hmc_finds_the_closed_form_posterior(linear, name, T):
     model, x, y, features = linear
     posterior = bdl.hmc(model, x, y, chains=32, draws=400, warmup=100, leapfrog_steps=16, seed=1, **{name: T})
@@ -183,9 +183,10 @@ def test_members_of_a_linear_model_find_the_posterior_mean(linear):
     least_squares = torch.linalg.lstsq(features, y[:, None]).solution[:, 0].expand(4, -1)
     likely = bdl.ensemble(model, x, y, members=4, steps=800, lr=0.05, maximise="likelihood")
     torch.testing.assert_close(likely.stack.weights, least_squares, rtol=0, atol=1e-4)
-    tempered = bdl.ensemble(model, x, y, members=1, steps=800, lr=0.05, likelihood_temperature=4.0)
-    want = exact(features, y, likelihood_temperature=4.0).mean
-    torch.testing.assert_close(tempered.stack.weights[0], want, rtol=0, atol=1e-4)
+    T = torch.tensor([0.1, 0.5, 2.0, 4.0], dtype=x.dtype)
+    tempered = bdl.ensemble(model, x, y, members=4, steps=800, lr=0.05, likelihood_temperature=T)
+    want = torch.stack([exact(features, y, likelihood_temperature=t).mean for t in T.tolist()])
+    torch.testing.assert_close(tempered.stack.weights, want, rtol=0, atol=1e-4)
 
 
 def test_minibatch_members_find_the_same_mean(linear):

@@ -13,9 +13,11 @@ from bdlcore.langevin import sghmc_step, sgld_step
 
 METHODS = {"sgld": bdl.sgld, "sghmc": bdl.sghmc}
 TEMPERATURES = [
+    ("temperature", 0.1),
     ("temperature", 0.5),
     ("temperature", 1.0),
     ("temperature", 2.0),
+    ("likelihood_temperature", 0.1),
     ("likelihood_temperature", 0.5),
     ("likelihood_temperature", 2.0),
 ]
@@ -49,16 +51,20 @@ def test_sgld_has_its_stationary_variance_at_every_temperature(linear, name, T):
     want = 1 / (1 - eps * curvature / 4)
     torch.testing.assert_close(z.var(0), want, rtol=5 * math.sqrt(2) * error, atol=0)
     assert want.max() > 1.4, "this test could not tell"
-    assert run.configurational_temperature.mean().item() == pytest.approx(want.mean().item(), rel=0.05)
+    # it averages theta times the gradient, whose noise grows with the mean of theta over its width
+    noise = 0.05 * max(1.0, (0.5 / T) ** 0.5)
+    assert run.configurational_temperature.mean().item() == pytest.approx(want.mean().item(), rel=noise)
 
 
 @pytest.mark.parametrize(
     ("friction", "name", "T"),
     [
+        (0.1, "temperature", 0.1),
         (0.1, "temperature", 0.5),
         (0.1, "temperature", 2.0),
         (0.1, "likelihood_temperature", 2.0),
         (0.5, "temperature", 1.0),
+        (0.5, "likelihood_temperature", 0.1),
         (1.0, "likelihood_temperature", 0.5),
     ],
 )

@@ -70,7 +70,7 @@ def off_mode(*arguments, **settings):
 
 @pytest.mark.parametrize("structure", ["full", "kron", "last_layer"])
 @pytest.mark.parametrize("name", ["temperature", "likelihood_temperature"])
-@pytest.mark.parametrize("T", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("T", [0.1, 0.5, 1.0, 2.0])
 def test_linear_regression_is_exact(linear, structure, name, T):
     model, x, y, features = linear
     want = bdl.linear_regression(features, y, prior_std=PRIOR_STD, noise_std=NOISE_STD, **{name: T})

@@ -10,9 +10,11 @@ import bdlcore as bdl
 from bdlcore import variational
 
 TEMPERATURES = [
+    ("temperature", 0.1),
     ("temperature", 0.5),
     ("temperature", 1.0),
     ("temperature", 2.0),
+    ("likelihood_temperature", 0.1),
     ("likelihood_temperature", 0.5),
     ("likelihood_temperature", 2.0),
 ]
