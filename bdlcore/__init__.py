@@ -16,6 +16,7 @@ C). Noise and prior scales are standard deviations. Randomness is an explicit se
 from importlib import import_module
 
 from . import data, nets, prior_diagnostics
+from .complexity import pac_bayes_scale, path_norm
 from .convolutional_kernels import ConvolutionalKernel
 from .course import Setup, setup
 from .densities import LogPosterior
@@ -31,7 +32,15 @@ from .gaussian_processes import (
 )
 from .hamiltonian import hmc, sample_hmc
 from .health_report import Health, health
+from .hessians import (
+    curvature_eigenvalues,
+    curvature_matrix,
+    curvature_product,
+    effective_dimension,
+    lanczos,
+)
 from .kernels import RBF, Linear, NetworkKernel, monte_carlo_kernel
+from .landscapes import low_loss_path, plane_through, segment
 from .langevin import sghmc, sgld
 from .laplace_approximation import LaplacePosterior, laplace
 from .likelihoods import Categorical, Gaussian
@@ -77,24 +86,34 @@ __all__ = [
     "agreement",
     "claim",
     "concatenate",
+    "curvature_eigenvalues",
+    "curvature_matrix",
+    "curvature_product",
     "data",
     "demo",
+    "effective_dimension",
     "ensemble",
     "ess",
     "gaussian_process",
     "health",
     "hmc",
+    "lanczos",
     "laplace",
     "linear_regression",
+    "low_loss_path",
     "mean_field_vi",
     "monte_carlo_kernel",
     "nets",
+    "pac_bayes_scale",
+    "path_norm",
+    "plane_through",
     "plots",
     "predict",
     "prior_diagnostics",
     "rhat",
     "sample_gp_prior",
     "sample_hmc",
+    "segment",
     "setup",
     "sghmc",
     "sgld",
