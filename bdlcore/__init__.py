@@ -37,6 +37,7 @@ from .hessians import (
     curvature_matrix,
     curvature_product,
     effective_dimension,
+    estimate_effective_dimension,
     lanczos,
 )
 from .kernels import RBF, Linear, NetworkKernel, monte_carlo_kernel
@@ -94,6 +95,7 @@ __all__ = [
     "effective_dimension",
     "ensemble",
     "ess",
+    "estimate_effective_dimension",
     "gaussian_process",
     "health",
     "hmc",

@@ -80,31 +80,8 @@ def lanczos(product: Product, start: Tensor, steps: int) -> tuple[Tensor, Tensor
     Returns:
         eigenvalues (S, K), largest first, and eigenvectors (S, K, D).
     """
-    S, D = start.shape
-    if _validate.count("steps", steps) > D:
-        raise ValueError(f"steps must be at most the number of weights, {D}; got {steps}.")
-    norm = start.norm(dim=1, keepdim=True)
-    if not (torch.isfinite(norm) & (norm > 0)).all():
-        raise ValueError("Every start vector must be finite and not 0.")
-    basis, random = (
-        start.new_zeros(S, steps, D),
-        RowRandom(0, range(S), dtype=start.dtype, device=start.device),
-    )
-    diagonal, beside = start.new_zeros(S, steps), start.new_zeros(S, steps)
-    q = start / norm
-    for k in range(steps):
-        basis[:, k] = q
-        Aq = product(q)
-        if not torch.isfinite(Aq).all():
-            raise ValueError(
-                f"The product with the matrix is not finite in step {k}: is the loss finite here?"
-            )
-        diagonal[:, k] = (q * Aq).sum(1)
-        if k + 1 < steps:
-            q, beside[:, k] = _next_direction(Aq, basis[:, : k + 1], random)
-    T = diagonal.diag_embed() + beside[:, :-1].diag_embed(1) + beside[:, :-1].diag_embed(-1)
-    values, vectors = torch.linalg.eigh(T)
-    return values.flip(1), (vectors.mT @ basis).flip(1)
+    values, small, basis = _tridiagonalise(product, start, steps)
+    return values.flip(1), (small.mT @ basis).flip(1)
 
 
 def curvature_eigenvalues(
@@ -155,6 +132,81 @@ def effective_dimension(eigenvalues: Tensor, z: float | Tensor = 1.0) -> Tensor:
     positive = eigenvalues.clamp(min=0)
     z = torch.as_tensor(z, dtype=positive.dtype, device=positive.device)
     return (positive / (positive + z[..., None])).sum(-1)
+
+
+def estimate_effective_dimension(
+    model: Model,
+    stack: Stack,
+    x: Tensor,
+    y: Tensor,
+    z: float | Tensor = 1.0,
+    *,
+    kind: str = "ggn",
+    steps: int = 20,
+    probes: int = 4,
+    seed: int | torch.Generator = 0,
+) -> Tensor:
+    """N_eff for networks whose spectrum is too long to compute, by stochastic Lanczos quadrature.
+
+    N_eff = tr H (H + z I)^-1, and the trace of a function of H is D times its mean over random unit vectors v:
+
+        v^T H (H + z I)^-1 v  ~=  sum_k tau_k^2 theta_k / (theta_k + z)
+
+    with theta_k the Ritz values of K Lanczos steps from v and tau_k the first entries of their vectors. Unlike the sum
+    over the K largest eigenvalues it counts all D. Its relative error is about (2 / (N_eff probes))^(1/2).
+    (Ubaru, Chen and Saad 2017.)
+
+    Args:
+        model, stack, x, y, kind: see `curvature_product`.
+        z: > 0, the prior's precision, or a tensor (Z,) of several.
+        steps: K.
+        probes: random vectors per row.
+        seed: of the vectors.
+
+    Returns:
+        (S,), or (S, Z).
+    """
+    _validate.positive("z", z, "It is the prior's precision: 1 in whitened weights.")
+    theta, S = stack.theta, len(stack)
+    copies = Stack(theta.repeat_interleave(_validate.count("probes", probes), 0), stack.layout)
+    random = RowRandom(seed, range(S * probes), dtype=theta.dtype, device=theta.device)
+    product = curvature_product(model, copies, x, y, kind)
+    values, vectors, _ = _tridiagonalise(product, random.normal(theta.shape[1]), min(steps, theta.shape[1]))
+    weights = vectors[:, 0].square()  # (S probes, K)
+    z = torch.as_tensor(z, dtype=theta.dtype, device=theta.device)
+    positive = values.clamp(min=0)
+    shares = positive[..., None] / (positive[..., None] + z.reshape(-1))  # (S probes, K, Z)
+    means = (weights[..., None] * shares).sum(1).unflatten(0, (S, probes)).mean(1)
+    return theta.shape[1] * (means if z.ndim else means[:, 0])
+
+
+def _tridiagonalise(product: Product, start: Tensor, steps: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Ritz values (S, K), ascending, their vectors (S, K, K) in the basis, one per column, and the basis (S, K, D)."""
+    S, D = start.shape
+    if _validate.count("steps", steps) > D:
+        raise ValueError(f"steps must be at most the number of weights, {D}; got {steps}.")
+    norm = start.norm(dim=1, keepdim=True)
+    if not (torch.isfinite(norm) & (norm > 0)).all():
+        raise ValueError("Every start vector must be finite and not 0.")
+    basis, random = (
+        start.new_zeros(S, steps, D),
+        RowRandom(0, range(S), dtype=start.dtype, device=start.device),
+    )
+    diagonal, beside = start.new_zeros(S, steps), start.new_zeros(S, steps)
+    q = start / norm
+    for k in range(steps):
+        basis[:, k] = q
+        Aq = product(q)
+        if not torch.isfinite(Aq).all():
+            raise ValueError(
+                f"The product with the matrix is not finite in step {k}: is the loss finite here?"
+            )
+        diagonal[:, k] = (q * Aq).sum(1)
+        if k + 1 < steps:
+            q, beside[:, k] = _next_direction(Aq, basis[:, : k + 1], random)
+    T = diagonal.diag_embed() + beside[:, :-1].diag_embed(1) + beside[:, :-1].diag_embed(-1)
+    values, vectors = torch.linalg.eigh(T)
+    return values, vectors, basis
 
 
 def _hessian_product(model: Model, theta: Tensor, x: Tensor, y: Tensor, v: Tensor) -> Tensor:

@@ -116,6 +116,19 @@ def test_effective_dimension_is_the_contraction_of_a_conjugate_posterior():
     torch.testing.assert_close(bdl.effective_dimension(whitened), contraction)
 
 
+def test_estimated_effective_dimension_against_the_whole_spectrum(problem):
+    model, stack, x, y = problem
+    z = torch.tensor([0.01, 1.0, 100.0], dtype=torch.float64)
+    dense = bdl.curvature_eigenvalues(model, stack, x, y, "ggn")
+    want = bdl.effective_dimension(dense[:, None], z)
+    got = bdl.estimate_effective_dimension(model, stack, x, y, z, probes=400, seed=0)
+    torch.testing.assert_close(got, want, rtol=0.1, atol=0)
+    one = bdl.estimate_effective_dimension(model, stack, x, y, 1.0, probes=400, seed=0)
+    torch.testing.assert_close(one, got[:, 1])
+    largest = bdl.effective_dimension(dense[:, :5], 0.01)
+    assert (largest < 0.7 * want[:, 0]).all(), "this test could not tell it from a sum over few eigenvalues"
+
+
 def test_effective_dimension_of_known_spectra():
     eigenvalues = torch.tensor([[4.0, 1.0, 0.0, -3.0], [1e12, 1e12, 1e12, 1e12]], dtype=torch.float64)
     want = torch.tensor([0.8 + 0.5, 4.0], dtype=torch.float64)
