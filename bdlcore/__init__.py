@@ -15,7 +15,7 @@ C). Noise and prior scales are standard deviations. Randomness is an explicit se
 
 from importlib import import_module
 
-from . import data, nets, prior_diagnostics
+from . import corruptions, data, nets, prior_diagnostics
 from .complexity import pac_bayes_scale, path_norm
 from .convolutional_kernels import ConvolutionalKernel
 from .course import Setup, setup
@@ -40,6 +40,7 @@ from .hessians import (
     estimate_effective_dimension,
     lanczos,
 )
+from .image_priors import Collapse, collapse, prior_correlation
 from .kernels import RBF, Linear, NetworkKernel, monte_carlo_kernel
 from .landscapes import low_loss_path, plane_through, segment
 from .langevin import sghmc, sgld
@@ -60,6 +61,7 @@ from .weight_averaging import SwagMoments, SwagState, swag
 __all__ = [
     "Categorical",
     "CategoricalPredictive",
+    "Collapse",
     "ConvolutionalKernel",
     "Gaussian",
     "GaussianPredictive",
@@ -86,7 +88,9 @@ __all__ = [
     "SwagState",
     "agreement",
     "claim",
+    "collapse",
     "concatenate",
+    "corruptions",
     "curvature_eigenvalues",
     "curvature_matrix",
     "curvature_product",
@@ -111,6 +115,7 @@ __all__ = [
     "plane_through",
     "plots",
     "predict",
+    "prior_correlation",
     "prior_diagnostics",
     "rhat",
     "sample_gp_prior",

@@ -16,20 +16,13 @@ import math
 from collections.abc import Callable, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import _validate
+from .activations import ACTIVATIONS
+from .convolutions import CNN, cnn
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "tanh": torch.tanh,
-    "relu": torch.relu,
-    "erf": torch.erf,
-    "silu": F.silu,
-    "gelu": F.gelu,
-    "sin": torch.sin,
-}
-
+__all__ = ["ACTIVATIONS", "CNN", "MLP", "Pullback", "cnn", "mlp", "pullback_by_autograd"]
 
 # Activations whose derivative is a function of their own output h, so that a backward pass needs no more than
 # the outputs: name -> (in-place activation, gradient times derivative).
@@ -37,10 +30,6 @@ _FAST: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Te
     "tanh": (torch.tanh_, torch.ops.aten.tanh_backward),
     "relu": (torch.relu_, lambda g, h: torch.ops.aten.threshold_backward(g, h, 0)),
 }
-
-# Pixels up to which a CPU convolves the images of many settings faster in groups (2.5 times at 8 x 8, 1.3 times at
-# 16 x 16, 0.8 times at 28 x 28).
-_SMALL_IMAGE = 400
 
 Pullback = Callable[[Tensor], Tensor]
 
@@ -150,95 +139,6 @@ class MLP(nn.Module):
         return _affine(*layers[-1], inputs[-1]), pull
 
 
-class CNN(nn.Module):
-    """A small convolutional classifier: [conv 3x3, activation, 2x2 average pool] per channel count, then dense.
-
-    Average pooling keeps the function smooth in its weights when the activation is. No BatchNorm (see the
-    module).
-
-    Args:
-        image: (channels, height, width) of the inputs.
-        channels: number of filters of each convolution.
-        hidden: units of the dense layer before the outputs; 0 for none.
-        outputs: number of outputs (classes).
-        activation: a key of `ACTIVATIONS`.
-    """
-
-    def __init__(
-        self,
-        image: tuple[int, int, int] = (1, 8, 8),
-        channels: Sequence[int] = (8, 16),
-        hidden: int = 32,
-        outputs: int = 10,
-        activation: str = "relu",
-    ):
-        super().__init__()
-        if activation not in ACTIVATIONS:
-            raise ValueError(f"Unknown activation {activation!r}; choose one of {', '.join(ACTIVATIONS)}.")
-        if min(image[1:]) < 2 ** len(channels):
-            raise ValueError(
-                f"{len(channels)} poolings need images of at least {2 ** len(channels)} pixels, got {image}."
-            )
-        self.image, self.activation, self.outputs = tuple(image), activation, outputs
-        counts = (image[0], *channels)
-        self.convolutions = nn.ModuleList(
-            nn.Conv2d(a, b, 3, padding=1) for a, b in zip(counts[:-1], counts[1:], strict=True)
-        )
-        features = counts[-1] * (image[1] >> len(channels)) * (image[2] >> len(channels))
-        dense = [features, hidden, outputs] if hidden else [features, outputs]
-        self.dense = nn.ModuleList(nn.Linear(a, b) for a, b in zip(dense[:-1], dense[1:], strict=True))
-
-    def check_inputs(self, x: Tensor) -> None:
-        """Raise ValueError when x does not fit."""
-        if tuple(x.shape[1:]) != self.image:
-            raise ValueError(
-                f"This network takes images of shape (N, {self.image}), got x of shape {tuple(x.shape)}."
-            )
-
-    def forward(self, x: Tensor) -> Tensor:
-        act = ACTIVATIONS[self.activation]
-        for convolution in self.convolutions:
-            x = F.avg_pool2d(act(convolution(x)), 2)
-        h = x.flatten(1)
-        for layer in self.dense[:-1]:
-            h = act(layer(h))
-        return self.dense[-1](h)
-
-    def forward_stack(self, weights: Tensor, x: Tensor) -> Tensor:
-        """Outputs (S, N, C) for weights (S, D), by grouped convolutions: one group of channels per setting.
-
-        Larger images go one setting at a time on a CPU, where a group saves nothing any more and costs cache.
-        """
-        act, S = ACTIVATIONS[self.activation], len(weights)
-        if S > 1 and weights.device.type == "cpu" and math.prod(self.image[1:]) > _SMALL_IMAGE:
-            return torch.cat([self.forward_stack(row, x) for row in weights.split(1)])
-        shapes = [p.shape for p in self.parameters()]
-        parts = weights.split([shape.numel() for shape in shapes], dim=1)
-        parameters = [part.reshape(-1, *shape) for part, shape in zip(parts, shapes, strict=True)]
-        h, groups = x, 1  # the first layer sees the same images whatever the setting
-        for _ in self.convolutions:
-            kernel, bias, *parameters = parameters
-            h = F.conv2d(h, kernel.flatten(0, 1), bias.flatten(), padding=1, groups=groups)
-            h, groups = F.avg_pool2d(act(h), 2), S
-        h = h.unflatten(1, (S, -1)).transpose(0, 1).flatten(2)
-        while parameters:
-            W, b, *parameters = parameters
-            h = torch.baddbmm(b[:, None], h, W.mT)
-            h = act(h) if parameters else h
-        return h
-
-
 def mlp(*sizes: int, activation: str = "tanh") -> MLP:
     """`mlp(1, 50, 50, 1)` is a multilayer perceptron with two hidden layers of 50 units; `mlp(D, C)` is linear."""
     return MLP(sizes, activation)
-
-
-def cnn(
-    image: tuple[int, int, int] = (1, 8, 8),
-    channels: Sequence[int] = (8, 16),
-    hidden: int = 32,
-    outputs: int = 10,
-    activation: str = "relu",
-) -> CNN:
-    """A small convolutional network without BatchNorm; see `CNN`."""
-    return CNN(image, channels, hidden, outputs, activation)

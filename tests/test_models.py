@@ -20,6 +20,15 @@ NETWORKS = {
         lambda: bdl.nets.cnn((1, 4, 4), (3,), 0, 3, activation="tanh"),
         (6, 1, 4, 4),
     ),
+    "cnn circular, strided, 5x5": (
+        lambda: bdl.nets.cnn((1, 7, 9), (2, 3), 0, 3, kernel=5, padding="circular", pooling="stride"),
+        (6, 1, 7, 9),
+    ),
+    "cnn max pooling": (lambda: bdl.nets.cnn((1, 9, 8), (2, 3), 4, 3, pooling="max"), (6, 1, 9, 8)),
+    "cnn averaged over its maps": (
+        lambda: bdl.nets.cnn((2, 5, 6), (3,), 4, 3, padding="circular", pooling="none", head="mean"),
+        (6, 2, 5, 6),
+    ),
     "any module": (
         lambda: nn.Sequential(nn.Linear(3, 4), nn.GroupNorm(2, 4), nn.SiLU(), nn.Linear(4, 2)),
         (6, 3),
@@ -225,7 +234,31 @@ def test_impossible_networks_are_refused():
         bdl.nets.mlp(3)
     with pytest.raises(ValueError, match="at least 16 pixels"):
         bdl.nets.cnn((1, 8, 8), (2, 2, 2, 2))
+    with pytest.raises(ValueError, match="Unknown padding 'reflect'; choose one of zeros, circular"):
+        bdl.nets.cnn(padding="reflect")
+    with pytest.raises(ValueError, match="kernel must be odd"):
+        bdl.nets.cnn(kernel=4)
     with pytest.raises(ValueError, match="sizes must be at least 1, got 0"):
         bdl.nets.mlp(1, 0, 1)
     with pytest.raises(ValueError, match="images of shape"):
         bdl.nets.cnn((1, 8, 8)).check_inputs(torch.zeros(2, 64))
+
+
+def test_circular_convolutions_shift_with_the_image():
+    x = torch.randn(2, 1, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+    def maps(x, **options):
+        network = bdl.nets.cnn((1, 8, 8), (3, 4), 0, **options)
+        model = bdl.Model(network, bdl.GaussianPrior(1.0), bdl.Categorical())
+        return network.feature_maps(model.sample_prior(3, 0, dtype=x.dtype).weights, x)
+
+    def error(pixels, step, **options):
+        moved = maps(x.roll(pixels, 3), **options)
+        return (moved - maps(x, **options).roll(step, 4)).abs().max().item()
+
+    assert maps(x).shape == (3, 2, 4, 2, 2)
+    assert error(3, 3, padding="circular", pooling="none") < 1e-12
+    assert error(3, 3, padding="zeros", pooling="none") > 1e-3
+    for pooling in ("average", "max", "stride"):
+        assert error(4, 1, padding="circular", pooling=pooling) < 1e-12
+        assert error(1, 0, padding="circular", pooling=pooling) > 1e-3
