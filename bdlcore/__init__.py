@@ -16,9 +16,11 @@ C). Noise and prior scales are standard deviations. Randomness is an explicit se
 from importlib import import_module
 
 from . import corruptions, data, nets, prior_diagnostics
+from .augmentation import ViewAverage, rotations
 from .complexity import pac_bayes_scale, path_norm
 from .convolutional_kernels import ConvolutionalKernel
 from .course import Setup, setup
+from .curation import Consensus
 from .densities import LogPosterior
 from .diagnostics import ess, rhat
 from .distances import agreement, total_variation, wasserstein
@@ -55,6 +57,7 @@ from .predictives import CategoricalPredictive, GaussianPredictive
 from .priors import GaussianPrior
 from .stacks import Layout, Stack, concatenate
 from .streaming import StreamedPredictive
+from .sweeps import TemperatureSweep, best_temperature, temperature_sweep
 from .variational import MeanField, mean_field_vi
 from .weight_averaging import SwagMoments, SwagState, swag
 
@@ -62,6 +65,7 @@ __all__ = [
     "Categorical",
     "CategoricalPredictive",
     "Collapse",
+    "Consensus",
     "ConvolutionalKernel",
     "Gaussian",
     "GaussianPredictive",
@@ -86,7 +90,10 @@ __all__ = [
     "StreamedPredictive",
     "SwagMoments",
     "SwagState",
+    "TemperatureSweep",
+    "ViewAverage",
     "agreement",
+    "best_temperature",
     "claim",
     "collapse",
     "concatenate",
@@ -118,6 +125,7 @@ __all__ = [
     "prior_correlation",
     "prior_diagnostics",
     "rhat",
+    "rotations",
     "sample_gp_prior",
     "sample_hmc",
     "segment",
@@ -125,6 +133,7 @@ __all__ = [
     "sghmc",
     "sgld",
     "swag",
+    "temperature_sweep",
     "total_variation",
     "wasserstein",
 ]
