@@ -127,10 +127,13 @@ def expected_product(activation: str, covariance: Tensor, variance: Tensor, vari
     if activation == "erf":
         scale = ((1 + 2 * variance) * (1 + 2 * variance2)).sqrt()
         return torch.asin((2 * covariance / scale).clamp(-1, 1)) * (2 / math.pi)
-    scale = (variance * variance2).sqrt()
-    correlation = (covariance / scale.clamp(min=torch.finfo(scale.dtype).tiny)).clamp(-1, 1)
-    sine = (1 - correlation.square()).sqrt()
-    return scale * (sine + (math.pi - torch.acos(correlation)) * correlation) / (2 * math.pi)
+    std, std2 = variance.sqrt(), variance2.sqrt()
+    tiny = torch.finfo(std.dtype).tiny
+    # in place from here on: these are the largest tensors of a convolutional kernel
+    cosine = (covariance / std.clamp(min=tiny)).div_(std2.clamp(min=tiny)).clamp_(-1, 1)
+    other_angle = torch.acos(-cosine)  # pi - t
+    sine = torch.addcmul(cosine.new_ones(()), cosine, cosine, value=-1).sqrt_()
+    return other_angle.mul_(cosine).add_(sine).mul_(std).mul_(std2 / (2 * math.pi))
 
 
 def expected_square(activation: str, variance: Tensor) -> Tensor:
