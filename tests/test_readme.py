@@ -86,6 +86,11 @@ def test_claims_table_shows_failures_as_plainly(course):
     assert "gain: **2.0 ± 1.0 nats**; 95 % lower bound 0.314 > 0" in holding
     assert "| 3 of 3 | [01](lessons/1_a/01_one.ipynb) |" in holding
     assert "| 0 of 3 | [02](lessons/2_b/02_two.ipynb) |" in wrong
+    openly, folded = text.split("**All claims, by lesson**")
+    assert "| unclear p" in openly and "| wrong p" in openly and "| holding p" not in openly
+    assert "<summary>01 Why a|b? — 1 holds</summary>" in folded
+    assert "<summary>02 How? — 1 not shown, 1 contradicted</summary>" in folded
+    assert folded.count("| claim |") == 2 and folded.count("</details>") == 2
 
 
 def test_kill_score_adds_up():

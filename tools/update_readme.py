@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import html
 import json
 import re
 import sys
@@ -65,7 +66,7 @@ def question(notebook: dict) -> str:
 
 
 def claims_table(root: Path = ROOT) -> str:
-    """Every claim of the course with its number and verdict, the failed ones as plainly as the rest."""
+    """Every claim with its number and verdict: first those that failed, then those of each lesson, folded."""
     rows: list[tuple[Path, Claim]] = []
     for path in notebooks("lessons", root=root):
         rows += [(path.relative_to(root), claim) for claim in stored_claims(path)]
@@ -75,16 +76,37 @@ def claims_table(root: Path = ROOT) -> str:
     if not rows:
         return "No lesson has measured a claim yet."
 
-    counts = Counter(claim.verdict for _, claim in rows)
     scales = sorted({claim.scale for _, claim in rows})
+    counts = Counter(claim.verdict for _, claim in rows)
     total = ", ".join(f"{verdict} **{counts[verdict]}**" for verdict in VERDICTS)
     lines = [f"{len(rows)} claims measured at {' and '.join(scales)} scale: {total}.", ""]
     lines += [f"- {SYMBOLS[verdict]} {verdict}: {MEANINGS[verdict]}." for verdict in VERDICTS]
-    lines += [
-        "",
-        "| verdict | claim | measured, mean ± sd over seeds | seeds | lesson |",
-        "|---|---|---|---|---|",
-    ]
+    failed = [row for row in rows if row[1].verdict != "holds"]
+    if failed:
+        lines += ["", "**What did not show, or came out the other way:**", "", *_claim_rows(failed)]
+    lines += ["", "**All claims, by lesson** (open one to see its numbers):"]
+    for path in dict.fromkeys(path for path, _ in rows):
+        own = [row for row in rows if row[0] == path]
+        tally = Counter(claim.verdict for _, claim in own)
+        summary = ", ".join(f"{tally[verdict]} {verdict}" for verdict in VERDICTS if tally[verdict])
+        title = html.escape(
+            f"{_number(path)} {question(json.loads((root / path).read_text(encoding='utf-8')))}".strip()
+        )
+        lines += [
+            "",
+            f"<details><summary>{title} — {summary}</summary>",
+            "",
+            *_claim_rows(own),
+            "",
+            "</details>",
+        ]
+    lines += ["", "The column *seeds* counts those that are on the claimed side by themselves."]
+    return "\n".join(lines)
+
+
+def _claim_rows(rows: Iterable[tuple[Path, Claim]]) -> list[str]:
+    """A table of claims."""
+    lines = ["| verdict | claim | measured, mean ± sd over seeds | seeds | lesson |", "|---|---|---|---|---|"]
     for path, claim in rows:
         regime = f" *({_cell(claim.regime)})*" if claim.regime else ""
         measured = f"{_cell(claim.quantity)}: **{_cell(claim.number)}**; {_cell(claim.evidence)}"
@@ -93,8 +115,7 @@ def claims_table(root: Path = ROOT) -> str:
         verdict = f"{SYMBOLS[claim.verdict]} {claim.verdict}"
         verdict = verdict if claim.verdict == "holds" else f"**{verdict}**"
         lines.append(f"| {verdict} | {_cell(claim.statement)}{regime} | {measured} | {right} | {lesson} |")
-    lines += ["", "The column *seeds* counts those that are on the claimed side by themselves."]
-    return "\n".join(lines)
+    return lines
 
 
 def kill_score(root: Path = ROOT) -> str:
