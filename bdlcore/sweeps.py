@@ -24,7 +24,7 @@ class TemperatureSweep:
         temperatures: (T,) the temperatures.
         kind: "cold" or "tempered".
         functions: (T, S, N, C) values at the test inputs of the S = chains * draws functions of each temperature.
-        rhat: (T,) largest R-hat of these values over (at most 20) test inputs and outputs.
+        rhat: (T,) largest R-hat of these values over (at most 10) test inputs and outputs.
         acceptance: (T,) mean acceptance probability.
     """
 
@@ -87,7 +87,7 @@ def temperature_sweep(
         **{KINDS[kind]: temperatures.repeat_interleave(chains)},
     )
     f = model.functions(posterior.stack, x_test).unflatten(0, (len(temperatures), chains, -1))
-    probe = probe_inputs(f.permute(3, 0, 1, 2, 4), 20).permute(1, 2, 3, 0, 4)
+    probe = probe_inputs(f.permute(3, 0, 1, 2, 4), 10).permute(1, 2, 3, 0, 4)
     return TemperatureSweep(
         temperatures,
         kind,
