@@ -24,6 +24,7 @@ from .curation import Consensus
 from .densities import LogPosterior
 from .diagnostics import ess, rhat
 from .distances import agreement, total_variation, wasserstein
+from .diversity import disagreement, error_products
 from .ensembles import ensemble
 from .gaussian_processes import (
     GaussianProcess,
@@ -103,8 +104,10 @@ __all__ = [
     "curvature_product",
     "data",
     "demo",
+    "disagreement",
     "effective_dimension",
     "ensemble",
+    "error_products",
     "ess",
     "estimate_effective_dimension",
     "gaussian_process",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -140,6 +141,24 @@ class CategoricalPredictive:
         y = Categorical().targets(y, self.probabilities.shape[-1], self.probabilities)
         return (self.labels == y).double().mean().item()
 
+    def reliability(self, y: Tensor, bins: int = 15) -> Reliability:
+        """Accuracy against confidence in bins of equal width of the confidence, in [0, 1].
+
+        Args:
+            y: labels (N,).
+            bins: number of bins.
+        """
+        _validate.count("bins", bins)
+        y = Categorical().targets(y, self.probabilities.shape[-1], self.probabilities)
+        index = (self.confidence * bins).long().clamp(max=bins - 1)
+
+        def total(values: Tensor) -> Tensor:
+            return values.new_zeros(bins).index_add(0, index, values)
+
+        right = (self.labels == y).to(self.confidence)
+        count = total(torch.ones_like(right))
+        return Reliability(total(self.confidence) / count, total(right) / count, count)
+
     def calibration_error(self, y: Tensor, bins: int = 15) -> float:
         """Expected calibration error: how far confidence is from accuracy, averaged over bins of equal width.
 
@@ -151,10 +170,19 @@ class CategoricalPredictive:
             y: labels (N,).
             bins: number of bins of the confidence in [0, 1].
         """
-        _validate.count("bins", bins)
-        y = Categorical().targets(y, self.probabilities.shape[-1], self.probabilities)
-        excess = self.confidence - (self.labels == y).to(self.confidence)
-        index = (self.confidence * bins).long().clamp(max=bins - 1)
-        return torch.zeros(bins, dtype=excess.dtype, device=excess.device).index_add(
-            0, index, excess
-        ).abs().sum().item() / len(y)
+        confidence, accuracy, count = self.reliability(y, bins)
+        return (count * (accuracy - confidence).abs()).nansum().item() / len(y)
+
+
+class Reliability(NamedTuple):
+    """What a reliability diagram shows, per bin: on the diagonal, accuracy = confidence, is perfect calibration.
+
+    Attributes:
+        confidence: (bins,) mean confidence of the predictions in the bin; NaN where there are none.
+        accuracy: (bins,) share of them that are right; NaN where there are none.
+        count: (bins,) how many there are.
+    """
+
+    confidence: Tensor
+    accuracy: Tensor
+    count: Tensor
