@@ -17,8 +17,10 @@ EXPECTED_SECONDS = 12
         (33, "about 30 seconds"),
         (54, "about 50 seconds"),
         (55, "about a minute"),
-        (89, "about a minute"),
-        (91, "about 2 minutes"),
+        (74, "about a minute"),
+        (76, "about a minute and a half"),
+        (104, "about a minute and a half"),
+        (106, "about 2 minutes"),
         (600, "about 10 minutes"),
     ],
 )

@@ -150,11 +150,12 @@ def _still(output: NotebookNode) -> bool:
 
 
 def spoken(seconds: float) -> str:
-    """A run time the way one says it: `about 40 seconds`, `about 3 minutes`."""
+    """A run time the way one says it: `about 40 seconds`, `about a minute and a half`, `about 3 minutes`."""
     if seconds < 55:
         return f"about {max(10, round(seconds, -1)):.0f} seconds"
-    minutes = round(seconds / 60)
-    return "about a minute" if minutes <= 1 else f"about {minutes} minutes"
+    if seconds < 105:
+        return "about a minute" if seconds < 75 else "about a minute and a half"
+    return f"about {round(seconds / 60)} minutes"
 
 
 def state_time(title: str, seconds: float) -> str:
