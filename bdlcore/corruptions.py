@@ -17,6 +17,8 @@ from .randomness import generator
 
 # How many standard deviations of the Gaussian the blur keeps, as SciPy does
 _TRUNCATE = 4.0
+# Standardised images reach about 3, noisy ones a little more.
+_LARGEST_PIXEL = 20.0
 
 
 def noise(x: Tensor, std: float, seed: int | torch.Generator = 0) -> Tensor:
@@ -76,12 +78,17 @@ def shuffle_pixels(x: Tensor, seed: int | torch.Generator = 0) -> Tensor:
 
 
 def images(x: Tensor) -> Tensor:
-    """Require finite images (N, channels, height, width)."""
+    """Require finite images (N, channels, height, width) that are not still in 0 to 255."""
     _validate.inputs("x", x)
     if x.ndim != 4:
         raise ValueError(
             f"Images must have shape (N, channels, height, width), got {tuple(x.shape)}. "
             "For grey images add the axis of channels with x[:, None]."
+        )
+    if (largest := x.abs().amax().item()) > _LARGEST_PIXEL:
+        raise ValueError(
+            f"Pixels should be of order 1, but they reach {largest:g}: severities would mean next to nothing. Scale "
+            "0 to 255 to [-1, 1] with x / 127.5 - 1."
         )
     return x
 

@@ -65,3 +65,5 @@ def test_bad_input_is_refused(x):
         corruptions.shift(x, right=0.5)
     with pytest.raises(ValueError, match="NaN"):
         corruptions.shuffle_pixels(torch.full((1, 1, 2, 2), torch.nan))
+    with pytest.raises(ValueError, match=r"they reach 255.*x / 127\.5 - 1"):
+        corruptions.noise(torch.full((1, 1, 2, 2), 255.0), 0.5)
