@@ -5,6 +5,8 @@ p(y | x, D)  ~=  (1/S) sum_s p(y | f_s(x))
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -49,20 +51,20 @@ def predict(
     _validate.count("batch_size", batch_size)
     if isinstance(model.likelihood, Categorical):
         parts = [_average_probabilities(model, stack, batch) for batch in x.split(batch_size)]
-        probabilities, entropy = (torch.cat(part) for part in zip(*parts))
-        return CategoricalPredictive(probabilities, entropy)
+        return CategoricalPredictive(*(torch.cat(part) for part in zip(*parts)))
     if len(x) > batch_size:
         return StreamedPredictive(model, stack, x, batch_size)
     return GaussianPredictive(model.functions(stack, x), model.likelihood.noise_std)
 
 
-def _average_probabilities(model: Model, stack: Stack, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean over the stack of the class probabilities (N, C), and of each row's entropy (N,)."""
-    probabilities = entropy = 0.0
+def _average_probabilities(model: Model, stack: Stack, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean over the stack of the class probabilities (N, C) and of each row's entropy (N,); the mean's log (N, C)."""
+    entropy, total = 0.0, None
     rows = model.chunk_size(x)
     for start in range(0, len(stack), rows):
         log_p = log_softmax(model.functions(stack[start : start + rows], x, rows))
-        p = log_p.exp()
-        probabilities = probabilities + p.sum(0)
-        entropy = entropy - (p * log_p).sum((0, 2))
-    return probabilities / len(stack), entropy / len(stack)
+        part = log_p.logsumexp(0)
+        total = part if total is None else torch.logaddexp(total, part)
+        entropy = entropy - (log_p.exp() * log_p).sum((0, 2))
+    log_mean = total - math.log(len(stack))
+    return log_mean.exp(), entropy / len(stack), log_mean

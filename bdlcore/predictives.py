@@ -106,10 +106,13 @@ class CategoricalPredictive:
     Attributes:
         probabilities: (N, C).
         aleatoric_entropy: (N,) mean over the stack of the entropy of each member.
+        log_probabilities: (N, C) their logarithms, where these are known better than from probabilities that
+            may have underflowed to 0.
     """
 
     probabilities: Tensor
     aleatoric_entropy: Tensor
+    log_probabilities: Tensor | None = None
 
     @property
     def total_entropy(self) -> Tensor:
@@ -134,7 +137,8 @@ class CategoricalPredictive:
     def log_prob(self, y: Tensor) -> Tensor:
         """log p(y_n | x_n, D), (N,), for labels y (N,)."""
         y = Categorical().targets(y, self.probabilities.shape[-1], self.probabilities)
-        return self.probabilities.gather(-1, y[:, None]).squeeze(-1).log()
+        log_p = self.probabilities.log() if self.log_probabilities is None else self.log_probabilities
+        return log_p.gather(-1, y[:, None]).squeeze(-1)
 
     def accuracy(self, y: Tensor) -> float:
         """Share of labels y (N,) that are the most probable class."""

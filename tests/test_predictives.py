@@ -89,6 +89,15 @@ def test_entropies_survive_certainty():
     )
 
 
+def test_a_very_wrong_and_very_sure_network_has_a_finite_log_probability():
+    model = bdl.Model(bdl.nets.mlp(1, 2), bdl.GaussianPrior(1.0), bdl.Categorical())
+    stack = bdl.Stack(torch.tensor([[500.0, 0.0, 0.0, 0.0], [300.0, 0.0, 0.0, 0.0]]), model.layout)
+    predictive = bdl.predict(model, stack, torch.ones(1, 1))
+    want = -300 - math.log(2)  # exp(-500) adds nothing
+    assert predictive.probabilities[0, 1] == 0
+    assert predictive.log_prob(torch.tensor([1])).item() == pytest.approx(want)
+
+
 @pytest.mark.parametrize("bins", [1, 5, 15])
 def test_calibration_error_against_torchmetrics(bins):
     metrics = pytest.importorskip("torchmetrics.functional.classification")
