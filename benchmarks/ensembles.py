@@ -127,8 +127,8 @@ def run(clock: Callable[[], float], quick: bool = False) -> dict:
         tables.append(text.replace("| |", f"| {name} |", 1))
     text = "\n\n".join(tables)
     text += (
-        f"\n\nIn brackets: how many times the loop's speed, median of {rounds} rounds taken in turns. Stacking pays where a "
-        "network is so small that calling the operations costs more than doing them. At 28 × 28 pixels it does not, so "
-        "a CPU goes member by member there, as the loop does: differences of a tenth either way are noise."
+        f"\n\nIn brackets: how many times the loop's speed, median of {rounds} rounds taken in turns. Stacking pays "
+        "where a network is so small that calling the operations costs more than doing them. At 28 × 28 pixels it does "
+        "not, so a CPU goes member by member there, as the loop does: differences of a tenth either way are noise."
     )
     return {"title": TITLE, "rows": rows, "text": text}
