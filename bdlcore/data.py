@@ -114,6 +114,45 @@ def mnist(
     return Split(images(train.data[keep]), train.targets[keep], images(test.data), test.targets)
 
 
+PHOTOS = ("astronaut", "camera", "chelsea", "coffee", "brick", "grass", "gravel", "coins")
+
+
+def photo_patches(n: int = 800, n_test: int = 800, size: int = 32, seed: int | torch.Generator = 0) -> Split:
+    """Grey patches of eight of scikit-image's photos; the label says which photo (`PHOTOS`).
+
+    Training patches come from the left half of each photo and test patches from the right, so that none overlap. Each
+    patch has mean 0 and standard deviation 1 (unless nearly flat): its brightness and contrast say nothing.
+
+    Args:
+        n, n_test: numbers of patches; photos take turns.
+        size: side of a patch in pixels.
+        seed: of the places.
+
+    Returns:
+        Split with x (n, 1, size, size) float32.
+    """
+    from skimage import color
+    from skimage import data as photos
+
+    images = [getattr(photos, name)() for name in PHOTOS]
+    images = [torch.tensor(color.rgb2gray(i) if i.ndim == 3 else i / 255.0).float() for i in images]
+    largest = min(min(image.shape[0], image.shape[1] // 2) for image in images)
+    if not 2 <= _validate.count("size", size) <= largest:
+        raise ValueError(f"size must be from 2 to {largest} pixels, half of the smallest photo; got {size}.")
+    g, parts = generator(seed), []
+    for count, right in ((_validate.count("n", n), False), (_validate.count("n_test", n_test), True)):
+        y, patches = torch.arange(count) % len(images), []
+        for image in (images[k] for k in y.tolist()):
+            half = image.shape[1] // 2
+            side = image[:, half:] if right else image[:, :half]
+            top, left = (int(torch.randint(extent - size + 1, (), generator=g)) for extent in side.shape)
+            patches.append(side[top : top + size, left : left + size])
+        x = torch.stack(patches)[:, None]
+        x = x - x.mean((2, 3), keepdim=True)
+        parts += [x / x.std((2, 3), keepdim=True).clamp(min=0.02), y]
+    return Split(*parts)
+
+
 def _split(x: Tensor, y: Tensor, n: int, seed: int | torch.Generator) -> Split:
     order = torch.randperm(len(x), generator=generator(seed))
     return Split(x[order[:n]], y[order[:n]], x[order[n:]], y[order[n:]])

@@ -77,6 +77,38 @@ def test_digits_are_split_without_overlap():
         bdl.data.digits(1797)
 
 
+def test_photo_patches_of_different_halves_are_standardised_and_labelled():
+    split = bdl.data.photo_patches(40, 16, size=16, seed=0)
+    assert split.x.shape == (40, 1, 16, 16) and split.x_test.shape == (16, 1, 16, 16)
+    assert torch.bincount(split.y).tolist() == [5] * 8 and torch.bincount(split.y_test).tolist() == [2] * 8
+    assert split.x.mean((2, 3)).abs().max() < 1e-4
+    std = split.x.std((2, 3))
+    assert std.median().item() == pytest.approx(1, abs=1e-4) and std.max() < 1.001
+    again = bdl.data.photo_patches(40, 16, size=16, seed=0)
+    assert torch.equal(split.x, again.x) and not torch.equal(
+        split.x, bdl.data.photo_patches(40, 16, size=16, seed=1).x
+    )
+
+
+def test_photo_patches_come_from_the_half_they_should(monkeypatch):
+    import numpy as np
+    import skimage.data
+
+    ramp = np.tile(np.r_[np.linspace(0, 0.5, 100), np.linspace(1, 0, 100)], (120, 1)) * 255
+    for name in bdl.data.PHOTOS:  # brightness rises over the left half and falls over the right
+        monkeypatch.setattr(skimage.data, name, lambda: ramp)
+    split = bdl.data.photo_patches(16, 16, size=20, seed=0)
+    assert (split.x[:, 0, :, -1] > split.x[:, 0, :, 0]).all()
+    assert (split.x_test[:, 0, :, -1] < split.x_test[:, 0, :, 0]).all()
+
+
+def test_photo_patches_refuse_what_does_not_fit():
+    with pytest.raises(ValueError, match="size must be from 2 to"):
+        bdl.data.photo_patches(8, 8, size=400)
+    with pytest.raises(ValueError, match="n_test must be at least 1"):
+        bdl.data.photo_patches(8, 0)
+
+
 def test_moons_are_two_classes_around_the_origin():
     x, y = bdl.data.moons(500, seed=0)
     assert x.shape == (500, 2) and y.bincount().tolist() == [250, 250]
