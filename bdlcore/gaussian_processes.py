@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from . import _validate
-from .predictives import MixtureQuantiles
+from .predictives import MixtureQuantiles, NoisyFunction
 from .randomness import generator
 
 Kernel = Callable[[Tensor, Tensor], Tensor]
@@ -26,7 +26,7 @@ _LOG_2PI = math.log(2 * math.pi)
 
 
 @dataclass(frozen=True, eq=False)
-class GaussianProcessPredictive(MixtureQuantiles):
+class GaussianProcessPredictive(NoisyFunction, MixtureQuantiles):
     """p(y | x, D) = N(mean, epistemic_std^2 + noise_std^2) per output, at each of M inputs.
 
     Attributes:
@@ -38,16 +38,6 @@ class GaussianProcessPredictive(MixtureQuantiles):
     mean: Tensor
     epistemic_std: Tensor
     noise_std: float
-
-    @property
-    def aleatoric_std(self) -> Tensor:
-        """The noise, (M, C)."""
-        return torch.full_like(self.mean, self.noise_std)
-
-    @property
-    def total_std(self) -> Tensor:
-        """Standard deviation of y, (M, C): total^2 = aleatoric^2 + epistemic^2."""
-        return (self.epistemic_std.square() + self.noise_std**2).sqrt()
 
     def log_prob(self, y: Tensor) -> Tensor:
         """log p(y_m | x_m, D), (M,), of all outputs together, for y of shape (M,) or (M, C)."""

@@ -15,13 +15,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .likelihoods import Gaussian
-from .predictives import MixtureQuantiles
+from .predictives import MixtureQuantiles, NoisyFunction
 
 _CHUNK = 2**21  # logits held at a time
 
 
 @dataclass(frozen=True, eq=False)
-class LinearisedPredictive(MixtureQuantiles):
+class LinearisedPredictive(NoisyFunction, MixtureQuantiles):
     """A mixture over S modes of Gaussians at each input, N(means_s(x), covariance_s(x) + noise_std^2 I).
 
     It answers what `GaussianPredictive` answers.
@@ -46,16 +46,6 @@ class LinearisedPredictive(MixtureQuantiles):
         """Standard deviation of f, (N, C): within modes and between them."""
         between = self.means.var(0, correction=0)
         return (self._variance.mean(0) + between).sqrt()
-
-    @property
-    def aleatoric_std(self) -> Tensor:
-        """The noise, (N, C)."""
-        return torch.full_like(self.means[0], self.noise_std)
-
-    @property
-    def total_std(self) -> Tensor:
-        """Standard deviation of y, (N, C): total^2 = aleatoric^2 + epistemic^2."""
-        return (self.epistemic_std.square() + self.noise_std**2).sqrt()
 
     @property
     def _variance(self) -> Tensor:

@@ -46,8 +46,26 @@ class MixtureQuantiles:
         return self.quantile(0.5 - probability / 2), self.quantile(0.5 + probability / 2)
 
 
+class NoisyFunction:
+    """Standard deviations of y = f(x) + noise, for a class that has `mean`, `epistemic_std` and `noise_std`."""
+
+    mean: Tensor
+    epistemic_std: Tensor
+    noise_std: float
+
+    @property
+    def aleatoric_std(self) -> Tensor:
+        """The noise, (N, C)."""
+        return torch.full_like(self.mean, self.noise_std)
+
+    @property
+    def total_std(self) -> Tensor:
+        """Standard deviation of y, (N, C): total^2 = aleatoric^2 + epistemic^2."""
+        return (self.epistemic_std.square() + self.noise_std**2).sqrt()
+
+
 @dataclass(frozen=True, eq=False)
-class GaussianPredictive(MixtureQuantiles):
+class GaussianPredictive(NoisyFunction, MixtureQuantiles):
     """A mixture of S equally weighted Gaussians at each input, N(f_s(x), noise_std^2).
 
     Its variance splits by the law of total variance into the mean of the components' variances (aleatoric:
@@ -71,16 +89,6 @@ class GaussianPredictive(MixtureQuantiles):
     def epistemic_std(self) -> Tensor:
         """Standard deviation of f over the stack, (N, C)."""
         return self.f.std(0, correction=0)
-
-    @property
-    def aleatoric_std(self) -> Tensor:
-        """The noise, (N, C)."""
-        return torch.full_like(self.f[0], self.noise_std)
-
-    @property
-    def total_std(self) -> Tensor:
-        """Standard deviation of y, (N, C): total^2 = aleatoric^2 + epistemic^2."""
-        return (self.epistemic_std.square() + self.noise_std**2).sqrt()
 
     def log_prob(self, y: Tensor) -> Tensor:
         """log p(y_n | x_n, D), (N,): the log of the average density, for y of shape (N,) or (N, C)."""

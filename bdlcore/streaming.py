@@ -10,11 +10,11 @@ from torch import Tensor
 
 from .likelihoods import Gaussian
 from .models import Model
-from .predictives import GaussianPredictive
+from .predictives import GaussianPredictive, NoisyFunction
 from .stacks import Stack
 
 
-class StreamedPredictive:
+class StreamedPredictive(NoisyFunction):
     """Answers what `GaussianPredictive` answers, holding the functions of `batch_size` inputs at a time.
 
     Every answer is one pass over the inputs, in which the functions are evaluated anew; mean and standard
@@ -58,16 +58,6 @@ class StreamedPredictive:
     def epistemic_std(self) -> Tensor:
         """Standard deviation of f over the stack, (N, C)."""
         return self._moments[1]
-
-    @property
-    def aleatoric_std(self) -> Tensor:
-        """The noise, (N, C)."""
-        return torch.full_like(self.mean, self.noise_std)
-
-    @property
-    def total_std(self) -> Tensor:
-        """Standard deviation of y, (N, C): total^2 = aleatoric^2 + epistemic^2."""
-        return (self.epistemic_std.square() + self.noise_std**2).sqrt()
 
     def log_prob(self, y: Tensor) -> Tensor:
         """log p(y_n | x_n, D), (N,): the log of the average density, for y of shape (N,) or (N, C)."""
