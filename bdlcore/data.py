@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from . import _validate
+from . import _validate, image_folders
 from .randomness import generator
 
 
@@ -93,25 +93,77 @@ def mnist(
     """
     from torchvision import datasets
 
-    root = Path(os.environ.get("BDL_DATA", Path.home() / ".cache" / "bdlcore"))
     source = datasets.FashionMNIST if fashion else datasets.MNIST
-    try:
-        train, test = (source(root, train=part, download=True) for part in (True, False))
-    except (OSError, RuntimeError) as error:
-        raise RuntimeError(
-            f"{source.__name__} is not in {root} and could not be downloaded ({error}). Connect to the network, "
-            "set BDL_DATA to a folder that holds it in torchvision's layout, "
-            "or use bdl.data.digits(), which needs no download."
-        ) from error
-    if not 0 < n <= len(train):
-        raise ValueError(f"{source.__name__} has {len(train)} training images, got n={n}.")
+    train, test = _from_torchvision(source, "torchvision's layout", "bdl.data.digits()")
+    keep = _keep(n, source, len(train), seed)
 
     def images(part: Tensor) -> Tensor:
-        x = part.float() / 127.5 - 1
+        x = _centred(part)
         return x.flatten(1) if flatten else x[:, None]
 
-    keep = torch.randperm(len(train), generator=generator(seed))[:n]
     return Split(images(train.data[keep]), train.targets[keep], images(test.data), test.targets)
+
+
+CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+def cifar10(n: int = 10_000, seed: int | torch.Generator = 0, grey: bool = False) -> Split:
+    """CIFAR-10: n random training images and all test images, (N, 3, 32, 32) in [-1, 1]; labels number `CIFAR10`.
+
+    Looked for in the folder BDL_DATA (see `mnist`) in torchvision's layout, then as image files in
+    cifar10/train/<class> and cifar10/test/<class>; downloaded when it is there in neither form.
+
+    Args:
+        n: training images, 50,000 at most.
+        seed: seed or generator of the choice.
+        grey: luminance alone, (N, 1, 32, 32).
+    """
+    from torchvision import datasets
+
+    folder, source = _root() / "cifar10", datasets.CIFAR10
+    if (folder / "train").is_dir() and not (_root() / source.base_folder).is_dir():
+        classes = image_folders.listing(folder / "train").classes
+        if classes != list(CIFAR10):
+            raise ValueError(
+                f"{folder / 'train'} holds the classes {', '.join(classes)}; CIFAR-10 has {', '.join(CIFAR10)}."
+            )
+        return image_folder(folder, n, seed=seed, size=32, grey=grey)
+    layouts = "torchvision's layout or as images in cifar10/train/<class> and cifar10/test/<class>"
+    train, test = _from_torchvision(source, layouts, "bdl.data.photo_patches()")
+    keep = _keep(n, source, len(train), seed)
+    x, x_test = (torch.from_numpy(part).movedim(-1, 1) for part in (train.data[keep], test.data))
+    y, y_test = (torch.tensor(part.targets) for part in (train, test))
+    return Split(_centred(x, grey), y[keep], _centred(x_test, grey), y_test)
+
+
+def image_folder(
+    path: str | Path,
+    n: int,
+    n_test: int | None = None,
+    seed: int | torch.Generator = 0,
+    size: int | None = None,
+    grey: bool = False,
+) -> Split:
+    """Your own images, one folder per class, as (N, 3, height, width) in [-1, 1]; labels number the sorted folders.
+
+    With folders path/train and path/test, each with a folder per class, images come from there; else those of
+    path/<class> are split at random. Either way in random order; only images that are asked for are read.
+
+    Args:
+        path: the folder.
+        n: training images.
+        n_test: test images; None for all that are left.
+        seed: seed or generator of choice and order.
+        size: side of the squares that images are scaled and cut to; None leaves them, when all have one size.
+        grey: luminance alone, (N, 1, height, width).
+    """
+    n = _validate.count("n", n)
+    if size is not None:
+        _validate.count("size", size)
+    train, test = image_folders.choose(Path(path), n, n_test, generator(seed))
+    x = _centred(image_folders.pixels([file for file, _ in train + test], size), grey)
+    y = torch.tensor([label for _, label in train + test])
+    return Split(x[:n], y[:n], x[n:], y[n:])
 
 
 PHOTOS = ("astronaut", "camera", "chelsea", "coffee", "brick", "grass", "gravel", "coins")
@@ -151,6 +203,33 @@ def photo_patches(n: int = 800, n_test: int = 800, size: int = 32, seed: int | t
         x = x - x.mean((2, 3), keepdim=True)
         parts += [x / x.std((2, 3), keepdim=True).clamp(min=0.02), y]
     return Split(*parts)
+
+
+def _root() -> Path:
+    return Path(os.environ.get("BDL_DATA", Path.home() / ".cache" / "bdlcore"))
+
+
+def _from_torchvision(source: type, layouts: str, alternative: str) -> tuple:
+    """Training and test part of a data set of torchvision, downloaded when it is not there."""
+    try:
+        return tuple(source(_root(), train=part, download=True) for part in (True, False))
+    except (OSError, RuntimeError) as error:
+        raise RuntimeError(
+            f"{source.__name__} is not in {_root()} and could not be downloaded ({error}). Connect to the network, "
+            f"set BDL_DATA to a folder that holds it in {layouts}, or use {alternative}, which needs no download."
+        ) from error
+
+
+def _keep(n: int, source: type, available: int, seed: int | torch.Generator) -> Tensor:
+    if _validate.count("n", n) > available:
+        raise ValueError(f"{source.__name__} has {available} training images, got n={n}.")
+    return torch.randperm(available, generator=generator(seed))[:n]
+
+
+def _centred(pixels: Tensor, grey: bool = False) -> Tensor:
+    """0 to 255 moved to [-1, 1]; with grey the luminance (N, 1, height, width) of colours."""
+    x = pixels.float().div_(127.5).sub_(1)
+    return torch.einsum("nchw,c->nhw", x, torch.tensor([0.299, 0.587, 0.114]))[:, None] if grey else x
 
 
 def _split(x: Tensor, y: Tensor, n: int, seed: int | torch.Generator) -> Split:
