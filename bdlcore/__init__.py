@@ -25,6 +25,7 @@ from .densities import LogPosterior
 from .diagnostics import ess, rhat
 from .distances import agreement, total_variation, wasserstein
 from .diversity import disagreement, error_products
+from .downsampling import Downsample
 from .ensembles import ensemble
 from .gaussian_processes import (
     GaussianProcess,
@@ -43,7 +44,9 @@ from .hessians import (
     estimate_effective_dimension,
     lanczos,
 )
+from .image_fits import deep_image_prior
 from .image_priors import Collapse, collapse, prior_correlation
+from .image_quality import psnr, ssim
 from .kernels import RBF, Linear, NetworkKernel, monte_carlo_kernel
 from .landscapes import low_loss_path, plane_through, segment
 from .langevin import sghmc, sgld
@@ -53,9 +56,11 @@ from .linear import LinearPosterior, linear_regression
 from .linearised import LinearisedPredictive
 from .marginalisation import predict
 from .models import Model
+from .photos import load_image, photo
 from .posteriors import Posterior
 from .predictives import CategoricalPredictive, GaussianPredictive
 from .priors import GaussianPrior
+from .restorations import Restoration
 from .stacks import Layout, Stack, concatenate
 from .streaming import StreamedPredictive
 from .sweeps import TemperatureSweep, best_temperature, temperature_sweep
@@ -68,6 +73,7 @@ __all__ = [
     "Collapse",
     "Consensus",
     "ConvolutionalKernel",
+    "Downsample",
     "Gaussian",
     "GaussianPredictive",
     "GaussianPrior",
@@ -86,6 +92,7 @@ __all__ = [
     "NetworkKernel",
     "Posterior",
     "RBF",
+    "Restoration",
     "Setup",
     "Stack",
     "StreamedPredictive",
@@ -103,6 +110,7 @@ __all__ = [
     "curvature_matrix",
     "curvature_product",
     "data",
+    "deep_image_prior",
     "demo",
     "disagreement",
     "effective_dimension",
@@ -116,17 +124,20 @@ __all__ = [
     "lanczos",
     "laplace",
     "linear_regression",
+    "load_image",
     "low_loss_path",
     "mean_field_vi",
     "monte_carlo_kernel",
     "nets",
     "pac_bayes_scale",
     "path_norm",
+    "photo",
     "plane_through",
     "plots",
     "predict",
     "prior_correlation",
     "prior_diagnostics",
+    "psnr",
     "rhat",
     "rotations",
     "sample_gp_prior",
@@ -135,6 +146,7 @@ __all__ = [
     "setup",
     "sghmc",
     "sgld",
+    "ssim",
     "swag",
     "temperature_sweep",
     "total_variation",

@@ -78,3 +78,31 @@ def per_row(name: str, value: float | Tensor, rows: int) -> None:
         raise ValueError(
             f"{name} must be a number or have one value per row, shape ({rows},); got {tuple(value.shape)}."
         )
+
+
+def picture(name: str, value: Tensor) -> Tensor:
+    """Require (..., channels, height, width) floating-point pixels of the scale [0, 1]; noise may leave it."""
+    if not isinstance(value, Tensor):
+        raise TypeError(
+            f"{name} must be a torch.Tensor of shape (channels, height, width), got {type(value).__name__}. "
+            "bdl.load_image reads a file, and bdl.photo gives one of scikit-image's."
+        )
+    if not value.is_floating_point():
+        raise TypeError(
+            f"{name} must hold floating-point pixels in [0, 1], got {value.dtype}: divide by 255."
+        )
+    if value.ndim < 3 or value.shape[-3] not in (1, 3):
+        raise ValueError(
+            f"{name} must have shape (..., channels, height, width) with 1 or 3 channels, got {tuple(value.shape)}. "
+            "Use .permute(2, 0, 1) for an image whose channels come last, and leave out a fourth, transparent one."
+        )
+    if value.numel() == 0:
+        raise ValueError(f"{name} is empty: shape {tuple(value.shape)}.")
+    finite(name, value)
+    low, high = float(value.min()), float(value.max())
+    if low < -2 or high > 3:
+        raise ValueError(
+            f"{name} must hold pixels of the scale [0, 1] (with noise, a little beyond), got {low:.3g} to {high:.3g}: "
+            "divide by 255."
+        )
+    return value

@@ -21,8 +21,21 @@ from torch import Tensor, nn
 from . import _validate
 from .activations import ACTIVATIONS
 from .convolutions import CNN, cnn
+from .generators import Hourglass, Pixels, hourglass, paper_hourglass
 
-__all__ = ["ACTIVATIONS", "CNN", "MLP", "Pullback", "cnn", "mlp", "pullback_by_autograd"]
+__all__ = [
+    "ACTIVATIONS",
+    "CNN",
+    "MLP",
+    "Hourglass",
+    "Pixels",
+    "Pullback",
+    "cnn",
+    "hourglass",
+    "mlp",
+    "paper_hourglass",
+    "pullback_by_autograd",
+]
 
 # Activations whose derivative is a function of their own output h, so that a backward pass needs no more than
 # the outputs: name -> (in-place activation, gradient times derivative).
