@@ -21,9 +21,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import _validate
-from .randomness import generator
+from .randomness import as_seed, generator
 
 Degradation = Callable[[Tensor], Tensor]
+Penalty = Callable[[Tensor], Tensor]
 PADDINGS = ("zeros", "reflect")
 UPSAMPLINGS = ("bilinear", "nearest")
 
@@ -50,7 +51,7 @@ class Generator(nn.Module):
             degrade: differentiable map of images (S, channels, H, W) to observations (S, ...); None for the identity.
         """
         seen = copy.copy(self)
-        seen.degrade = degrade
+        object.__setattr__(seen, "degrade", degrade)  # no submodule, whose parameters would become weights
         return seen
 
     def check_inputs(self, x: Tensor) -> None:
@@ -67,11 +68,11 @@ class Generator(nn.Module):
     def forward_stack(self, weights: Tensor, x: Tensor) -> Tensor:
         """Outputs (S, 1, n): the image, or what `degrade` leaves of it, as one flat row for each setting."""
         images = self.images(weights, x)
-        return (self.degrade(images) if self.degrade else images).flatten(1)[:, None]
+        return (images if self.degrade is None else self.degrade(images)).flatten(1)[:, None]
 
     def noise(self, rows: range, seed: int | torch.Generator, **like) -> Tensor:
         """Inputs z, uniform on [0, 0.1], of shape (len(rows), inputs, H, W); row s depends on (seed, s) alone."""
-        shape = self.inputs, *self.image[1:]
+        shape, seed = (self.inputs, *self.image[1:]), as_seed(seed)
         z = [torch.rand(shape, generator=generator(seed, 5, row)) for row in rows]
         return torch.stack(z).mul_(0.1).to(**like)
 
@@ -113,7 +114,7 @@ class Hourglass(Generator):
             raise ValueError(f"image must be (channels, height, width), got {tuple(image)}.")
         self.image = tuple(_validate.count("image", side) for side in image)
         self.channels = tuple(_validate.count("channels", width) for width in channels)
-        smallest = 2 ** (len(self.channels) + 1)
+        smallest = 2 ** len(self.channels) + 1
         if not self.channels or min(self.image[1:]) < smallest:
             raise ValueError(
                 f"{len(self.channels)} halvings need pictures of at least {smallest} pixels a side, got "
