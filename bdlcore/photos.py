@@ -46,14 +46,22 @@ def load_image(source: str | PathLike | BinaryIO, size: int | None = None, grey:
         (3, height, width) or, when `grey`, (1, height, width). Raises FileNotFoundError, or ValueError when it is
         not an image.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, ImageOps
 
     try:
         with Image.open(source) as image:
+            if image.mode.startswith(("I", "F")):  # Pillow would cut these numbers off at 255
+                raise ValueError(
+                    f"{source} has more than 8 bits per channel; save it with 8, as PNG or JPEG."
+                )
             upright = ImageOps.exif_transpose(image)
             pixels = np.asarray(upright.convert("RGB"))
-    except UnidentifiedImageError as error:
-        raise ValueError(f"{source} is not an image that Pillow can read; use a PNG or JPEG.") from error
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ValueError(
+            f"{source} is not an image that Pillow can read ({error}); use a PNG or JPEG."
+        ) from error
     return _as_picture(pixels, size, grey)
 
 
