@@ -8,33 +8,25 @@ import torch
 from torch import Tensor
 
 from . import _validate
-from .generators import Degradation, Generator
+from .generators import Degradation, Generator, Penalty
 
 
 def observation(observed: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
     """The observation, 0 where nothing was observed, and the mask (h, w) of what was."""
-    if mask is None:
-        mask = torch.ones(observed.shape[-2:], dtype=torch.bool) if isinstance(observed, Tensor) else None
-    elif not isinstance(mask, Tensor) or mask.dtype != torch.bool:
-        kind = mask.dtype if isinstance(mask, Tensor) else type(mask).__name__
-        raise TypeError(f"mask must be a boolean torch.Tensor, True where a pixel was observed; got {kind}.")
-    elif isinstance(observed, Tensor) and mask.shape != observed.shape[-2:]:
-        raise ValueError(
-            f"mask must have the height and width of the observation, {tuple(observed.shape[-2:])}, got "
-            f"{tuple(mask.shape)}."
-        )
-    elif mask.sum() < 2:
-        raise ValueError(
-            f"The mask leaves {int(mask.sum())} of {mask.numel()} pixels observed: nothing to fit. True means observed."
-        )
-    if isinstance(observed, Tensor):
-        mask = mask.to(observed.device)
+    if mask is not None and isinstance(observed, Tensor):
+        mask = _checked(mask, observed)
         if observed.is_floating_point():  # what was not observed may hold anything, NaN included
-            observed = torch.where(mask, observed, torch.zeros_like(observed))
+            observed = torch.where(mask, observed, 0.0)
     _validate.picture("observed", observed)
     if observed.ndim > 4:
         raise ValueError(
             f"observed must be (channels, h, w) or (S, channels, h, w), got {tuple(observed.shape)}."
+        )
+    if mask is None:
+        mask = torch.ones(observed.shape[-2:], dtype=torch.bool, device=observed.device)
+    if mask.sum() < 2:
+        raise ValueError(
+            f"{int(mask.sum())} of {mask.numel()} pixels observed: nothing to fit. True in the mask means observed."
         )
     low, high = float(observed.min()), float(observed.max())
     if low < -0.9 and high <= 1:
@@ -42,6 +34,18 @@ def observation(observed: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
             f"observed looks like pixels in [-1, 1], {low:.2g} to {high:.2g}; map them to [0, 1] by (observed + 1) / 2."
         )
     return observed, mask
+
+
+def _checked(mask: Tensor, observed: Tensor) -> Tensor:
+    if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
+        kind = mask.dtype if isinstance(mask, Tensor) else type(mask).__name__
+        raise TypeError(f"mask must be a boolean torch.Tensor, True where a pixel was observed; got {kind}.")
+    if mask.shape != observed.shape[-2:]:
+        raise ValueError(
+            f"mask must have the height and width of the observation, {tuple(observed.shape[-2:])}, got "
+            f"{tuple(mask.shape)}."
+        )
+    return mask.to(observed.device)
 
 
 def settings(
@@ -58,13 +62,13 @@ def settings(
     _validate.count("steps", steps)
     _validate.count("frames", frames)
     _validate.positive("lr", lr)
-    for name, value, top in (
-        ("jitter_std", jitter_std, math.inf),
-        ("averaging", averaging, 1),
-        ("held_out", held_out, 0.5),
+    for name, value, good, wanted in (
+        ("jitter_std", jitter_std, 0 <= jitter_std < math.inf, "be at least 0 and finite"),
+        ("averaging", averaging, 0 <= averaging < 1, "lie from 0 to below 1"),
+        ("held_out", held_out, 0 <= held_out <= 0.5, "lie from 0 to 0.5"),
     ):
-        if not 0 <= value <= top or (name == "averaging" and value == 1):
-            raise ValueError(f"{name} must lie from 0 to {top}, got {value}.")
+        if not good:
+            raise ValueError(f"{name} must {wanted}, got {value}.")
     if observed.ndim == 4 and members == 1:
         members = len(observed)
     rows = _validate.rows("members", members)
@@ -75,31 +79,53 @@ def settings(
     return rows
 
 
+def functions(network: Generator | None, degrade: Degradation | None, penalty: Penalty | None) -> None:
+    """Require a generator and functions, where they are given."""
+    if network is not None and not hasattr(network, "images"):
+        raise TypeError(
+            f"network must draw pictures, as bdl.nets.hourglass does; got {type(network).__name__}."
+        )
+    for name, value in (("degrade", degrade), ("penalty", penalty)):
+        if value is not None and not callable(value):
+            raise TypeError(f"{name} must be a function of pictures (S, channels, H, W), got {value!r}.")
+
+
+def inputs(network: Generator, z: Tensor, members: int) -> None:
+    """Require one z for each member, or one for all."""
+    _validate.inputs("z", z)
+    expected = network.inputs, *network.image[1:]
+    if tuple(z.shape[1:]) != expected or len(z) not in (1, members):
+        raise ValueError(
+            f"z must have shape ({members}, {', '.join(map(str, expected))}), or 1 in place of {members}, got "
+            f"{tuple(z.shape)}."
+        )
+
+
+@torch.no_grad()
 def sizes(
     network: Generator,
     degrade: Degradation | None,
+    penalty: Penalty | None,
     observed: Tensor,
     weights: Tensor,
     z: Tensor,
     members: int,
 ) -> None:
-    """Draw one picture, so that what does not fit is said before any training."""
-    expected = network.inputs, *network.image[1:]
-    if z.ndim != 4 or tuple(z.shape[1:]) != expected or len(z) not in (1, members):
+    """Draw one picture, as if for every member, so that what does not fit is said before any training."""
+    pictures = network.images(weights, z[:1]).expand(members, -1, -1, -1)
+    shown = degrade(pictures) if degrade else pictures
+    if _shape(shown) != (members, *observed.shape[-3:]):
+        through = f"which the degradation turns into {_shape(shown)}" if degrade else "without a degradation"
         raise ValueError(
-            f"z must have shape ({members}, {', '.join(map(str, expected))}), or 1 in place of {members}, got "
-            f"{tuple(z.shape)}."
+            f"The network draws pictures of shape {_shape(pictures)}, {through}, but the observation has shape "
+            f"{_shape(observed)}. Use a network of the size that goes with it, or another degradation."
         )
-    with torch.no_grad():
-        picture = network.images(weights, z[:1])
-        shown = degrade(picture) if degrade else picture
-    if not isinstance(shown, Tensor) or shown.shape[1:] != observed.shape[-3:]:
-        drawn, got = (
-            tuple(picture.shape[1:]),
-            tuple(shown.shape[1:]) if isinstance(shown, Tensor) else type(shown),
-        )
-        through = f"which the degradation turns into {got}" if degrade else "without a degradation"
+    cost = penalty(pictures) if penalty else pictures.new_zeros(members)
+    if _shape(cost) != (members,):
         raise ValueError(
-            f"The network draws pictures of shape {drawn}, {through}, but the observation has shape "
-            f"{tuple(observed.shape[-3:])}. Use a network of the size that goes with it, or another degradation."
+            f"penalty must give one number for each picture: {_shape(pictures)} -> ({members},), got {_shape(cost)}."
         )
+
+
+def _shape(value: Tensor) -> tuple[int, ...] | str:
+    return tuple(value.shape) if isinstance(value, Tensor) else f"a {type(value).__name__}"

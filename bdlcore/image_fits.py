@@ -13,13 +13,12 @@ from torch import Tensor
 from . import _observations
 from ._progress import progress
 from .ensembles import _Adam
-from .generators import Degradation, Generator, hourglass
+from .generators import Degradation, Generator, Penalty, hourglass
 from .priors import GaussianPrior
 from .randomness import RowRandom, as_seed, generator
 from .restorations import Restoration
 from .stacks import Stack
 
-Penalty = Callable[[Tensor], Tensor]
 OnStep = Callable[[int, Tensor], bool | None]
 
 DEFAULT_PRIOR = GaussianPrior(std=math.sqrt(2), bias_std=0.1, fan_in=True)
@@ -56,8 +55,9 @@ def deep_image_prior(
     Lempitsky 2018). To stop without the clean picture, a share of the observed values is kept out of the
     loss, and the step is chosen at which the running average predicts them best.
 
-    The running average is a <- beta a + (1 - beta) G_w with beta = min(averaging, (1 + t) / (10 + t)) at step t: it
-    reaches over about the last tenth of the steps, and over 1 / (1 - averaging) in the end.
+    The running average starts as the first picture and is a <- beta a + (1 - beta) G_w with
+    beta = min(averaging, t / (t + 9)) at step t = 2, 3, ...: it reaches over about the last tenth of the steps, and
+    over 1 / (1 - averaging) in the end.
 
     Args:
         observed: (channels, h, w), or (S, channels, h, w) with one for each of the S members. Float, scale [0, 1].
@@ -76,7 +76,8 @@ def deep_image_prior(
         penalty: pictures (S, channels, H, W) -> (S,), added to the loss.
         prior: where the weights start; Gaussian.
         z: inputs (S, inputs, H, W), or (1, inputs, H, W) shared by all; drawn for each member when None.
-        frames: number of steps whose pictures are kept, evenly spaced; they stay in the computer's main memory.
+        frames: number of steps whose pictures are kept, evenly spaced up to the last; they stay in the computer's
+            main memory.
         autocast: a lower precision such as torch.bfloat16 for the network, worth it on a GPU with wide networks.
         on_step: called with the step (from 1) and the running averages (S, channels, H, W); the fit stops there when
             it returns True.
@@ -92,13 +93,16 @@ def deep_image_prior(
     start, seed = time.perf_counter(), as_seed(seed)
     observed, mask = _observations.observation(observed, mask)
     rows = _observations.settings(observed, members, steps, lr, jitter_std, averaging, held_out, frames)
+    _observations.functions(network, degrade, penalty)
     network = _network_for(observed, degrade) if network is None else network
     like = {"dtype": observed.dtype, "device": observed.device}
-    z = network.noise(rows, seed, **like) if z is None else z
+    if z is not None:
+        _observations.inputs(network, z, len(rows))
+    z = network.noise(rows, seed, **like) if z is None else z.to(**like)
     layout = prior.layout(network)
     theta = RowRandom(seed, rows, **like).normal(layout.dim)
     scale = layout.scale(theta)
-    _observations.sizes(network, degrade, observed, theta[:1] * scale, z, len(rows))
+    _observations.sizes(network, degrade, penalty, observed, theta[:1] * scale, z, len(rows))
     fitted, kept = _split(mask, held_out, rows, seed)
     noise = [_device_generator(seed, row, observed.device) for row in rows]
 
@@ -141,7 +145,7 @@ class _Watch:
 
     def __init__(self, steps: int, frames: int, averaging: float):
         self.averaging = averaging
-        self.frame_steps = set(torch.linspace(1, steps, min(frames, steps)).round().int().tolist())
+        self.frame_steps = set(torch.linspace(steps, 1, min(frames, steps)).round().int().tolist())
         self.frames: dict[int, tuple[Tensor, Tensor]] = {}
         self.loss: list[Tensor] = []
         self.errors: list[Tensor] = []
@@ -151,21 +155,21 @@ class _Watch:
         self.loss.append(loss)
         step = len(self.loss)
         if step == 1:
-            self.average = images.clone()
+            self.average = images
         else:
-            self.average.lerp_(images, 1 - min(self.averaging, step / (9 + step)))
+            self.average = self.average.lerp(images, 1 - min(self.averaging, step / (9 + step)))
         self.images = images
         error = held_out_error(self.average)
         if error is not None:
             self._choose(error, step)
         if step in self.frame_steps:
-            self.frames[step] = images.cpu(), self.average.cpu().clone()
+            self.frames[step] = images.cpu(), self.average.cpu()
         return self.average
 
     def _choose(self, error: Tensor, step: int) -> None:
         self.errors.append(error)
         if step == 1:
-            self.least, self.chosen = error, self.average.clone()
+            self.least, self.chosen = error, self.average
             self.chosen_step = torch.ones_like(error, dtype=torch.long)
         better = error < self.least
         self.least = torch.where(better, error, self.least)
@@ -227,4 +231,5 @@ def _network_for(observed: Tensor, degrade: Degradation | None) -> Generator:
             "network=bdl.nets.hourglass((channels, height, width))."
         )
     channels, height, width = observed.shape[-3:]
-    return hourglass((channels, factor * height, factor * width))
+    with torch.random.fork_rng(devices=[]):  # PyTorch initialises its layers from the global generator
+        return hourglass((channels, factor * height, factor * width))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from . import _validate
 from .generators import Generator
 from .image_quality import psnr
 from .stacks import Stack
@@ -19,8 +20,8 @@ class Restoration:
     The clean picture has no part in it: `psnr` compares with one afterwards, for those who have it.
 
     Attributes:
-        network, z: the generator and its inputs (S, inputs, H, W); `network.images(stack.weights, z)` is the last
-            picture of each member, but for the input's jitter.
+        network, z: the generator and its inputs (S, inputs, H, W); `network.images(stack.weights, z)` draws what the
+            last step has come to, without jitter.
         stack: the weights after the last step.
         chosen: (S, channels, H, W) running average of each member at the step that its held-out values chose; the
             last one when nothing was held out.
@@ -67,7 +68,8 @@ class Restoration:
             averaged: of the running averages; of the pictures as drawn when False.
             where: boolean (H, W): only these pixels.
         """
-        return psnr(self.averages if averaged else self.frames, clean.to(self.frames), where)
+        clean = _validate.picture("clean", clean).to(self.frames)
+        return psnr(self.averages if averaged else self.frames, clean, where)
 
     def oracle(self, clean: Tensor, where: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(S,) best decibels of the running averages over the frames, and their steps: a choice that needs `clean`."""
