@@ -121,6 +121,7 @@ __all__ = [
     "gaussian_process",
     "health",
     "hmc",
+    "inpainting_studio",
     "lanczos",
     "laplace",
     "linear_regression",
@@ -154,7 +155,12 @@ __all__ = [
 ]
 
 # loaded on first use: matplotlib and ipywidgets take as long to import as everything else
-_LAZY = {"plots": ("plots", None), "demo": ("demo", "demo"), "claim": ("claims", "claim")}
+_LAZY = {
+    "plots": ("plots", None),
+    "demo": ("demo", "demo"),
+    "claim": ("claims", "claim"),
+    "inpainting_studio": ("studio", "inpainting_studio"),
+}
 
 
 def __getattr__(name: str):
