@@ -52,6 +52,21 @@ def draw(n):
     "bdl.demo(draw, n=(0, 9, 1, 5))",
 )
 
+STUDIO = (
+    """
+import bdlcore as bdl
+import ipywidgets
+
+studio = bdl.inpainting_studio(steps=10**6)
+studio
+""",
+    """
+report = ipywidgets.Label()
+studio.canvas.observe(lambda _: setattr(report, "value", f"painted: {int((~studio.mask).sum())}"), "hole")
+report
+""",
+)
+
 
 def find_chromium(playwright) -> str | None:
     """A Chromium on the PATH, or the one that Playwright has installed for itself."""
@@ -95,8 +110,9 @@ def lab(tmp_path_factory):
     shutil.copytree(ROOT / "lessons", folder / "lessons", dirs_exist_ok=True) if LESSONS else folder.mkdir()
     for path in folder.rglob("*.ipynb"):
         path.write_text(nbformat.writes(without_outputs(nbformat.read(path, as_version=4))), encoding="utf-8")
-    scratch = tidy(new_notebook(cells=[new_code_cell(cell.strip()) for cell in TWO_DEMOS]))
-    nbformat.write(scratch, folder / "two_demos.ipynb")
+    for name, cells in (("two_demos", TWO_DEMOS), ("studio", STUDIO)):
+        scratch = tidy(new_notebook(cells=[new_code_cell(cell.strip()) for cell in cells]))
+        nbformat.write(scratch, folder / f"{name}.ipynb")
     nbformat.write(
         tidy(new_notebook(cells=[new_code_cell("1 / 0"), new_code_cell("2")])), folder / "fails.ipynb"
     )
@@ -297,3 +313,65 @@ def test_a_dead_slider_is_noticed(opened):
 def test_a_failing_cell_is_noticed(opened):
     with pytest.raises(AssertionError, match="(?s)A cell failed in the browser: .*ZeroDivisionError"):
         opened("fails.ipynb", patience=60)
+
+
+# --- the inpainting studio ---
+
+# at each move of the mouse, right after the canvas has seen it and before the kernel can have: is there paint?
+WATCH_PAINT = """canvas => {
+    canvas.seen = [];
+    document.addEventListener('pointermove', move => {
+        const box = canvas.getBoundingClientRect();
+        const [x, y] = [move.clientX - box.left, move.clientY - box.top].map(v => v * canvas.width / box.width);
+        const pixel = [...canvas.getContext('2d').getImageData(x, y, 1, 1).data];
+        canvas.seen.push({pixel, milliseconds: performance.now() - move.timeStamp});
+    });
+}"""
+PIXELS = "canvas => [...canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data]"
+PAINT = [225, 0, 190, 255]
+
+
+def pixels(canvas: Locator) -> list[list[int]]:
+    """The colours that a canvas shows, row by row."""
+    values = canvas.evaluate(PIXELS)
+    return [values[i : i + 4] for i in range(0, len(values), 4)]
+
+
+def test_studio_paints_at_once_inpaints_and_stops(opened, record_property):
+    page = opened("studio.ipynb", patience=120)
+    left, right = (page.locator(".jp-OutputArea canvas").nth(i) for i in (0, 1))
+    line = page.locator(".widget-html-content").first
+    left.scroll_into_view_if_needed()
+    photo, box = pixels(left), left.bounding_box()
+    assert len(photo) == 64 * 64 and PAINT not in photo and box["width"] == box["height"] >= 300
+
+    left.evaluate(WATCH_PAINT)
+    height = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + 0.2 * box["width"], height)
+    page.mouse.down()
+    for place in range(25, 75, 2):
+        page.mouse.move(box["x"] + place / 100 * box["width"], height)
+    page.mouse.move(box["x"] + 1.1 * box["width"], height)  # a stroke may leave the picture
+    page.mouse.up()
+    _, *dots, outside = left.evaluate("canvas => canvas.seen")
+    assert len(dots) == 25 and all(dot["pixel"] == PAINT for dot in dots) and outside["pixel"] != PAINT
+    delays = [dot["milliseconds"] for dot in dots]
+    record_property(
+        "summary", f"from mouse to paint: {statistics.median(delays):.1f} ms (slowest {max(delays):.1f})"
+    )
+
+    painted = [pixel == PAINT for pixel in pixels(left)]
+    assert 300 < sum(painted) < 500, "a stroke 8 pixels wide from 0.2 of the width to the right edge"
+    page.wait_for_selector(f"text=painted: {sum(painted)}", timeout=20 * SECOND)
+
+    page.click('button:has-text("Inpaint")')
+    page.wait_for_function("line => line.innerText.startsWith('Step')", arg=line.element_handle())
+    first = line.inner_text()
+    page.wait_for_function("([line, first]) => line.innerText !== first", arg=[line.element_handle(), first])
+    page.click('button:has-text("Stop")')
+    page.wait_for_function("line => line.innerText.startsWith('Stopped')", arg=line.element_handle())
+    for before, hole, after in zip(photo, painted, pixels(right), strict=True):
+        assert after != PAINT and (hole or after == before), "known pixels stay, the paint is gone"
+
+    page.click('button:has-text("Clear")')
+    wait_until(lambda: pixels(left) == photo, 20, "The paint stayed.")
