@@ -144,10 +144,11 @@ class InpaintingStudio:
 
     def _file_chosen(self, change: dict) -> None:
         for file in change["new"]:
+            content = io.BytesIO(file["content"])
             try:
-                picture = load_image(io.BytesIO(file["content"]), self.size)
-            except Exception:  # Pillow's reasons are many, and none is of use to a learner
-                said = f"{file['name']} cannot be read as a picture; choose a PNG or JPEG file."
+                picture = load_image(content, self.size)
+            except Exception as error:  # a file of any kind; the picture that is there stays
+                said = str(error).replace(str(content), file["name"])
             else:
                 self.photos.value = None
                 self._take(picture)

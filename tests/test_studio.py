@@ -250,17 +250,31 @@ def test_own_picture(make):
     assert torch.equal(studio.image, bdl.photo("astronaut", 16)) and studio.file_line.value == ""
 
 
-@pytest.mark.parametrize("content", [b"no picture at all", b"", png((9, 9, 9))[:60]], ids=len)
-def test_broken_file_costs_nothing(make, content):
+def sixteen_bits():
+    buffer = io.BytesIO()
+    Image.new("I;16", (20, 20)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"no picture at all", "is not an image that Pillow can read"),
+        (b"", "is not an image that Pillow can read"),
+        (png((9, 9, 9))[:60], "is not an image that Pillow can read"),
+        (sixteen_bits(), "has more than 8 bits per channel"),
+    ],
+    ids=["text", "empty", "half", "16 bits"],
+)
+def test_broken_file_costs_nothing(make, content, reason):
     studio = make()
     studio.paint(8, 8)
     image, mask = studio.image, studio.mask
     studio.start()
     choose(studio, "<broken>.png", content)
     assert studio.wait(PATIENCE) and studio.message.startswith("Done after 30 steps")
-    assert (
-        studio.file_line.value == "&lt;broken&gt;.png cannot be read as a picture; choose a PNG or JPEG file."
-    )
+    said = studio.file_line.value
+    assert said.startswith(f"&lt;broken&gt;.png {reason}") and "PNG or JPEG" in said and "BytesIO" not in said
     assert studio.image is image and torch.equal(studio.mask, mask) and studio.photos.value == "astronaut"
     choose(studio, "mine.png", png((255, 0, 0)))
     assert studio.image[0].min() == 1
