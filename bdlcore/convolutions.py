@@ -157,27 +157,4 @@ class CNN(nn.Module):
         return F.max_pool2d(h, 2) if self.pooling == "max" else h
 
 
-def cnn(
-    image: tuple[int, int, int] = (1, 8, 8),
-    channels: Sequence[int] = (8, 16),
-    hidden: int = 32,
-    outputs: int = 10,
-    activation: str = "relu",
-    *,
-    kernel: int = 3,
-    padding: str = "zeros",
-    pooling: str = "average",
-    head: str = "flatten",
-) -> CNN:
-    """A small convolutional network without BatchNorm; see `CNN`."""
-    return CNN(
-        image,
-        channels,
-        hidden,
-        outputs,
-        activation,
-        kernel=kernel,
-        padding=padding,
-        pooling=pooling,
-        head=head,
-    )
+cnn = CNN  # as `nets.cnn`, beside `nets.mlp`

@@ -161,8 +161,8 @@ class Hourglass(Generator):
             h = F.interpolate(h, size=size, mode=self.upsampling, **corners)
             kernel, bias = kernel_and_bias()
             if self.skip:
-                # a convolution of joined channels is the sum of theirs; two even numbers of channels are 1.3 times as
-                # fast on a CPU as their odd sum
+                # a convolution of joined channels is the sum of theirs; on a CPU the whole network is 1.3 times as
+                # fast with 16 and 4 channels apart as with 20 together
                 wide = h.shape[1] // S
                 h = self._convolve(h, kernel[:, :wide], S) + self._convolve(skipped, kernel[:, wide:], S)
             else:
@@ -202,20 +202,7 @@ def _activate(h: Tensor, bias: Tensor) -> Tensor:
     return F.leaky_relu(F.group_norm(h, h.shape[1]) + bias, 0.2, inplace=True)
 
 
-def hourglass(
-    image: tuple[int, int, int] = (3, 64, 64),
-    channels: Sequence[int] = (16, 16),
-    skip: int = 0,
-    inputs: int = 16,
-    *,
-    padding: str = "zeros",
-    upsampling: str = "bilinear",
-    pointwise: bool = True,
-) -> Hourglass:
-    """An untrained encoder-decoder that draws an image from noise; see `Hourglass`."""
-    return Hourglass(
-        image, channels, skip, inputs, padding=padding, upsampling=upsampling, pointwise=pointwise
-    )
+hourglass = Hourglass  # as `nets.hourglass`, beside `nets.mlp` and `nets.cnn`
 
 
 def paper_hourglass(image: tuple[int, int, int] = (3, 512, 512)) -> Hourglass:
