@@ -13,10 +13,10 @@ NOTEBOOKS ?=
 SEEDS ?= 5
 PINFLAGS ?=
 
-# Any Python 3 can start the set-up; it looks for a suitable one itself, or says what to install.
-ANY_PYTHON = $(shell for p in $(PYTHON) python3 python3.13 python3.12 python3.11 python; do \
-	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 6))' >/dev/null 2>&1 && echo "$$p" && break; done)
-SETUP = $(or $(ANY_PYTHON),$(error No Python was found. Install Python 3.12 and run make again)) \
+# Nearly any Python can start the set-up, which finds or downloads the one to build on.
+ANY_PYTHON = $(shell for p in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 8))' >/dev/null 2>&1 && echo "$$p" && break; done)
+SETUP = $(or $(ANY_PYTHON),$(error No Python 3.8 or newer was found. Install Python 3.12 and run make again)) \
 	tools/setup_env.py --python '$(PYTHON)' --torch '$(TORCH)'
 RUN = .venv/bin/python
 
@@ -71,8 +71,7 @@ format: env-test ## Format code and notebooks with ruff
 	$(RUN) -m ruff check --fix . ; $(RUN) -m ruff format .
 
 pins: ## Write requirements.txt anew from pyproject.toml (PINFLAGS=--upgrade for newest versions)
-	@$(SETUP) --installer-only
-	$(RUN) -m uv pip compile pyproject.toml --all-extras --universal \
+	@$(SETUP) --uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
 		--custom-compile-command 'make pins' --quiet $(PINFLAGS) --output-file requirements.txt
 
 clean: ## Remove .venv and what tools have left behind; your notebooks stay

@@ -112,7 +112,9 @@ class LiveDemos(AfterTheCells):
         printed = run_in_kernel(self.parent.kernel, source, timeout=300)
         run.demo_seconds = cpu_seconds(self.parent.kernel.km.provisioner.pid) - before
         run.demos = [json.loads(line[5:]) for line in printed.splitlines() if line.startswith("DEMO ")]
-        assert run.demos, "The notebook calls demo(...), but bdlcore.demo.registry is empty after it ran."
+        assert run.demos, (
+            "The notebook calls demo(...), but bdlcore.notebook.demo.registry is empty after it ran."
+        )
         for number, demo in enumerate(run.demos, start=1):
             assert not demo["problems"], f"Live demo {number}: {'; '.join(demo['problems'])}."
             assert demo["median_ms"] < REDRAW_LIMIT_MS, (

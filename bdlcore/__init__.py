@@ -1,42 +1,26 @@
 """bdlcore: Bayesian deep learning in which everything is a stack of weights.
 
-    import bdlcore as bdl
+>>> import torch
+>>> import bdlcore as bdl
+>>> x, y = bdl.data.two_clusters(20, noise_std=0.1)
+>>> x_test = torch.linspace(-1, 1, 5)[:, None]
+>>> model = bdl.Model(bdl.nets.mlp(1, 20, 1), prior=bdl.GaussianPrior(std=1.0), likelihood=bdl.Gaussian(0.1))
+>>> posterior = bdl.hmc(model, x, y, chains=4, draws=20, warmup=20, leapfrog_steps=10, seed=0)
+>>> predictive = bdl.predict(model, posterior, x_test)
+>>> predictive.mean.shape, predictive.epistemic_std.shape
+(torch.Size([5, 1]), torch.Size([5, 1]))
 
-    model = bdl.Model(bdl.nets.mlp(1, 50, 50, 1), prior=bdl.GaussianPrior(std=1.0),
-    likelihood=bdl.Gaussian(noise_std=0.1)) posterior = bdl.hmc(model, x, y, chains=16, draws=200, seed=0)
-    predictive = bdl.predict(model, posterior.stack, x_test)
+*Sources* make stacks: `Model.sample_prior`, `hmc`, `sgld`, `sghmc`, `mean_field_vi`, `swag`, `ensemble`. *Users* take
+them: `Model.functions`, `predict`, `health`, plots. README.md beside this file is a map of the rooms.
 
-*Sources* make stacks: `Model.sample_prior`, `hmc`, `sgld`, `sghmc`, `mean_field_vi`, `swag`, `ensemble`. *Users*
-take them: `Model.functions`, `predict`, plots.
-
-Axes everywhere: S settings of the weights (samples, chains, members), N data, C outputs; functions are (S, N,
-C). Noise and prior scales are standard deviations. Randomness is an explicit seed or `torch.Generator`.
+Axes everywhere: S settings of the weights (samples, chains, members), N data, C outputs; functions are (S, N, C).
+Noise and prior scales are standard deviations. Randomness is an explicit seed or `torch.Generator`.
 """
 
 from importlib import import_module
 
-from . import corruptions, data, nets, prior_diagnostics
-from .augmentation import ViewAverage, rotations
-from .complexity import pac_bayes_scale, path_norm
-from .convolutional_kernels import ConvolutionalKernel
-from .course import Setup, setup
-from .curation import Consensus
-from .densities import LogPosterior
-from .diagnostics import ess, rhat
-from .distances import agreement, total_variation, wasserstein
-from .diversity import disagreement, error_products
-from .downsampling import Downsample
-from .ensembles import ensemble
-from .gaussian_processes import (
-    GaussianProcess,
-    GaussianProcessPredictive,
-    KernelSpectrum,
-    gaussian_process,
-    sample_gp_prior,
-)
-from .hamiltonian import hmc, sample_hmc
-from .health_report import Health, health
-from .hessians import (
+from . import data, nets
+from .curvature.spectra import (
     curvature_eigenvalues,
     curvature_matrix,
     curvature_product,
@@ -44,30 +28,54 @@ from .hessians import (
     estimate_effective_dimension,
     lanczos,
 )
-from .image_fits import deep_image_prior
-from .image_priors import Collapse, collapse, prior_correlation
-from .image_quality import psnr, ssim
-from .kernels import RBF, Linear, NetworkKernel, monte_carlo_kernel
-from .landscapes import low_loss_path, plane_through, segment
-from .langevin import sghmc, sgld
-from .laplace_approximation import LaplacePosterior, laplace
-from .likelihoods import Categorical, Gaussian
-from .linear import LinearPosterior, linear_regression
-from .linearised import LinearisedPredictive
-from .marginalisation import predict
-from .models import Model
-from .photos import load_image, photo
-from .posteriors import Posterior
-from .predictives import CategoricalPredictive, GaussianPredictive
-from .priors import GaussianPrior
-from .restorations import Restoration
-from .stacks import Layout, Stack, concatenate
-from .streaming import StreamedPredictive
-from .sweeps import TemperatureSweep, best_temperature, temperature_sweep
-from .variational import MeanField, mean_field_vi
-from .weight_averaging import SwagMoments, SwagState, swag
+from .data import corruptions
+from .data.photos import load_image, photo
+from .evaluation import prior_functions
+from .evaluation.complexity import pac_bayes_scale, path_norm
+from .evaluation.distances import agreement, total_variation, wasserstein
+from .evaluation.diversity import disagreement, error_products
+from .evaluation.health import Health, health
+from .evaluation.landscapes import low_loss_path, plane_through, segment
+from .evaluation.prior_functions import Collapse, collapse, prior_correlation
+from .exact.convolutional_kernel import ConvolutionalKernel
+from .exact.gaussian_processes import GaussianProcess, KernelSpectrum, gaussian_process, sample_gp_prior
+from .exact.kernels import RBF, LinearKernel, NetworkKernel, monte_carlo_kernel
+from .exact.linear_regression import LinearPosterior, linear_regression
+from .inference.approximations import MeanField, SwagState
+from .inference.convergence import ess, rhat
+from .inference.ensemble import ensemble
+from .inference.hmc import hmc, sample_hmc
+from .inference.laplace import LaplacePosterior, laplace
+from .inference.mean_field_vi import mean_field_vi
+from .inference.posterior import AnyPosterior, Posterior
+from .inference.sgmcmc import sghmc, sgld
+from .inference.swag import SwagMoments, swag
+from .inference.temperature_sweep import TemperatureSweep, best_temperature, temperature_sweep
+from .likelihoods.bernoulli import Bernoulli
+from .likelihoods.categorical import Categorical
+from .likelihoods.consensus import Consensus
+from .likelihoods.gaussian import Gaussian
+from .likelihoods.protocol import Likelihood
+from .models.log_posterior import LogPosterior
+from .models.marginalise import predict
+from .models.model import Model
+from .models.priors import GaussianPrior
+from .models.stack import Layout, Stack, concatenate
+from .nets.view_average import ViewAverage, rotations
+from .notebook.course import Setup, setup
+from .predictions.categorical import CategoricalPredictive
+from .predictions.gaussian import GaussianPredictive
+from .predictions.linearised import LinearisedPredictive
+from .predictions.normal import NormalPredictive
+from .predictions.streamed import StreamedPredictive
+from .restoration.deep_image_prior import deep_image_prior
+from .restoration.downsample import Downsample
+from .restoration.quality import psnr, ssim
+from .restoration.restoration import Restoration
 
 __all__ = [
+    "AnyPosterior",
+    "Bernoulli",
     "Categorical",
     "CategoricalPredictive",
     "Collapse",
@@ -78,18 +86,19 @@ __all__ = [
     "GaussianPredictive",
     "GaussianPrior",
     "GaussianProcess",
-    "GaussianProcessPredictive",
     "Health",
     "KernelSpectrum",
     "LaplacePosterior",
     "Layout",
-    "Linear",
+    "Likelihood",
+    "LinearKernel",
     "LinearPosterior",
     "LinearisedPredictive",
     "LogPosterior",
     "MeanField",
     "Model",
     "NetworkKernel",
+    "NormalPredictive",
     "Posterior",
     "RBF",
     "Restoration",
@@ -137,7 +146,7 @@ __all__ = [
     "plots",
     "predict",
     "prior_correlation",
-    "prior_diagnostics",
+    "prior_functions",
     "psnr",
     "rhat",
     "rotations",
@@ -156,10 +165,10 @@ __all__ = [
 
 # loaded on first use: matplotlib and ipywidgets take as long to import as everything else
 _LAZY = {
-    "plots": ("plots", None),
-    "demo": ("demo", "demo"),
-    "claim": ("claims", "claim"),
-    "inpainting_studio": ("studio", "inpainting_studio"),
+    "plots": ("notebook.plots", None),
+    "demo": ("notebook.demo", "demo"),
+    "claim": ("notebook.claims", "claim"),
+    "inpainting_studio": ("notebook.inpainting_studio", "inpainting_studio"),
 }
 
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import bdlcore as bdl
-from bdlcore.ensembles import optimise
+from bdlcore.inference.optimise import optimise
 
 from .race import Contestant, race
 from .report import table

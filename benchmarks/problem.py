@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import bdlcore as bdl
-from bdlcore.ensembles import optimise
+from bdlcore.inference.optimise import optimise
 
 NOISE_STD = 0.1
 SIZES = (1, 50, 50, 1)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 import bdlcore as bdl
-from bdlcore.randomness import RowRandom
+from bdlcore._support.randomness import RowRandom
 
 from . import problem
 from .race import Contestant, best, race
@@ -68,7 +68,7 @@ def on_vmap(starts: Tensor, draws: int) -> Callable[[], Tensor]:
 def _sample_hmc(density: Callable, starts: Tensor, draws: int) -> Callable[[], Tensor]:
     settings = {"warmup": 0, "leapfrog_steps": LEAPFROG_STEPS, "step_size": STEP_SIZE}
     rows = range(len(starts))
-    return lambda: bdl.sample_hmc(density, starts, draws, random=RowRandom(0, rows), **settings)["draws"]
+    return lambda: bdl.sample_hmc(density, starts, draws, random=RowRandom(0, rows), **settings).draws
 
 
 def blackjax(starts: Tensor, draws: int) -> Callable[[], Tensor]:

@@ -15,7 +15,7 @@ import nbformat
 from execute_notebooks import ROOT, TREES, WIDGET, state_time
 from nbformat import NotebookNode
 
-from bdlcore.claims import stored_claims
+from bdlcore.notebook.claims import stored_claims
 
 MACHINE_PATH = re.compile(
     r"(?<![\w./~-])/(?:home|Users|root|tmp|private|var|mnt|opt|srv|work|workspace|content)/\S+"

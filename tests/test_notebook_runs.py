@@ -32,7 +32,7 @@ class Demo:
     def __init__(self, draw):
         self.image = Picture()
         self.controls = {"n": Slider(lambda n: setattr(self.image, "value", draw(n)))}
-module = sys.modules["bdlcore.demo"] = types.ModuleType("bdlcore.demo")
+module = sys.modules["bdlcore.notebook.demo"] = types.ModuleType("bdlcore.notebook.demo")
 module.registry = []
 class bdl:
     demo = lambda draw: module.registry.append(Demo(draw))

@@ -7,7 +7,7 @@ import pytest
 from execute_notebooks import ROOT, WIDGET, notebooks, state_time
 from notebook_rules import RULES, dead_links, misplaced, problems
 
-from bdlcore.claims import MIME, claim
+from bdlcore.notebook.claims import MIME, claim
 
 ALL = notebooks()
 

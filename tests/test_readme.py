@@ -7,7 +7,7 @@ import update_readme
 from execute_notebooks import ROOT
 from update_readme import OutOfDate, claims_table, course_map, kill_score_table, main, question
 
-from bdlcore.claims import MIME, claim
+from bdlcore.notebook.claims import MIME, claim
 
 MARKERS = "".join(
     f"<!-- BEGIN {name}: note -->\nstale\n<!-- END {name} -->\n" for name in update_readme.SECTIONS

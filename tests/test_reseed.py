@@ -9,8 +9,8 @@ from execute_notebooks import main as execute
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from reseed import summarise, table
 
-from bdlcore import claims
-from bdlcore.claims import claim
+from bdlcore.notebook import claims
+from bdlcore.notebook.claims import claim
 
 EXPECTED_SECONDS = 15
 PACKAGE = Path(claims.__file__).parent
@@ -61,7 +61,7 @@ def test_lessons_run_on_shifted_seeds_and_stay_untouched(tmp_path, capsys):
         # the package without what its __init__ loads, which takes seconds
         "import os, sys, types\n"
         f"sys.modules['bdlcore'] = bare = types.ModuleType('bdlcore')\nbare.__path__ = [{str(PACKAGE)!r}]\n"
-        "from bdlcore.claims import claim\n"
+        "from bdlcore.notebook.claims import claim\n"
         "k = int(os.environ['BDL_SEED'])\n"
         "if k == 2:\n    raise RuntimeError('seed 2 diverges')\n"
         "gains, seeds = [1 - k, 1.1 - k, 0.9 - k], range(1000 * k, 1000 * k + 3)\n"

@@ -25,7 +25,7 @@ import torch
 from exercise_notebooks import ROOT, Lesson, lessons, run_cells
 
 from bdlcore.exercises import examine, registered, variants
-from bdlcore.exercises._machine import CORRECT, NOT_ATTEMPTED, NOT_YET
+from bdlcore.exercises._records import CORRECT, NOT_ATTEMPTED, NOT_YET
 
 SEEDS = range(5)
 SECONDS = 1.0  # the longest that a check of the solution may compute

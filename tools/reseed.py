@@ -17,7 +17,7 @@ from pathlib import Path
 
 from execute_notebooks import FAILURES, execute, notebooks
 
-from bdlcore.claims import Claim, stored_claims
+from bdlcore.notebook.claims import Claim, stored_claims
 
 
 @dataclass(frozen=True)

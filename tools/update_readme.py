@@ -21,7 +21,7 @@ from pathlib import Path
 
 from execute_notebooks import ROOT, notebooks, spoken
 
-from bdlcore.claims import SYMBOLS, Claim, stored_claims
+from bdlcore.notebook.claims import SYMBOLS, Claim, stored_claims
 
 VERDICTS = ("holds", "not shown", "contradicted")
 MEANINGS = {

@@ -7,8 +7,8 @@ In a notebook::
     check.hint("average-probabilities")                     # one hint more
     score_card()
 
-Adding an exercise takes two places: its check here, in the module named like the lesson (`model_averaging.py` for
-`01_model_averaging.ipynb`), and its cells in the notebook under `solutions/`.
+Adding an exercise takes two places: its check in `checks/`, in the module named like the lesson
+(`model_averaging.py` for `01_model_averaging.ipynb`), and its cells in the notebook under `solutions/`.
 
 The check draws inputs, calls the answer, names known mistakes and compares with an independent reference::
 
@@ -16,8 +16,12 @@ The check draws inputs, calls the answer, names known mistakes and compares with
     def average_probabilities(answer, trial):
         logits = trial.randn(trial.integer(4, 9), 5, 3)                   # fresh at each call; float64
         got = trial.call(answer, logits)                                  # exceptions, None, ... become messages
-        trial.reject_if_close(got, logits.mean(0).softmax(-1), "You averaged the logits, then took the softmax.")
-        trial.expect_close(got, logits.softmax(-1).mean(0), "These are not the averaged probabilities.")
+        mistakes = {
+            "You averaged the logits, then took the softmax.": logits.mean(0).softmax(-1),
+            "You summed over the samples; an average also divides by their number.": logits.softmax(-1).sum(0),
+        }
+        right = logits.softmax(-1).mean(0)
+        trial.judge(got, right, mistakes, "These are not the averaged probabilities.")
 
 The cells, in this order (`make exercises` writes their nbgrader metadata)::
 
@@ -32,7 +36,7 @@ The cells, in this order (`make exercises` writes their nbgrader metadata)::
 `make exercises` replaces each region by `...  # your code here`, or by the commented lines after `### STUB` within it
 (a value to fill in: `# answer = ...`; find the bug: the line as shipped), and leaves the variants out. The tests then
 hold the untouched stub, the solution and all variants against the check. `Trial` and `Judgements` document what `trial`
-can do.
+can do beside `judge`.
 """
 
 from ._judgements import Judgements

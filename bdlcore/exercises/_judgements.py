@@ -28,7 +28,7 @@ class NotYet(Exception):
 
 
 class Judgements:
-    """The `expect`, `reject` and `fail` methods of a trial."""
+    """The methods of a trial that judge an answer: `judge`, and what it is made of."""
 
     called = ""  # how the learner's function was last called, told beside a message
 
@@ -109,12 +109,45 @@ class Judgements:
         if not _close(numbers, wanted, rtol or tolerance(got, want)):
             self.fail(message or "The numbers differ from the reference.", _difference(numbers, wanted))
 
-    def reject_if_close(
-        self, got: object, mistaken: object, message: str, *, rtol: float | None = None
+    def reject_mistakes(
+        self,
+        got: object,
+        right: object,
+        mistakes: Mapping[str, object],
+        *,
+        also: Collection[object] = (),
+        rtol: float | None = None,
     ) -> None:
-        """Names a known mistake: not yet, with this message, if the numbers are these. Goes before expect_close."""
-        if self.is_close(got, mistaken, rtol=rtol):
-            self.fail(message)
+        """Names a known mistake: not yet, with the first message of `mistakes` whose numbers these are.
+
+        Each message comes with the numbers that the mistake gives, or with a tuple of them where there are several ways
+        to make it. A mistake may happen to give the right numbers on the inputs drawn; so whatever agrees with `right`
+        or with one of `also` is never refused here.
+        """
+        if any(self.is_close(got, one, rtol=rtol) for one in (right, *also)):
+            return
+        for message, mistaken in mistakes.items():
+            ways = mistaken if isinstance(mistaken, tuple) else (mistaken,)
+            if any(self.is_close(got, way, rtol=rtol) for way in ways):
+                self.fail(message)
+
+    def judge(
+        self,
+        got: object,
+        right: object,
+        mistakes: Mapping[str, object],
+        message: str = "",
+        *,
+        also: Collection[object] = (),
+        rtol: float | None = None,
+        what: str = "Your answer",
+    ) -> None:
+        """The end of most checks: a known mistake is named, any other difference from the right numbers gets `message`.
+
+        That is `reject_mistakes`, then `expect_close`; their docstrings say what the arguments may be.
+        """
+        self.reject_mistakes(got, right, mistakes, also=also, rtol=rtol)
+        self.expect_close(got, right, message, also=also, rtol=rtol, what=what)
 
     def unchanged_if_close(self, got: object, shipped: object, *, rtol: float | None = None) -> None:
         """For find the bug: not attempted as long as the code gives what the code as handed out gives."""

@@ -11,47 +11,12 @@ import pkgutil
 import random
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from . import _show
 from ._judgements import NotAttempted, NotYet
 from ._reading import describe, holds_ellipsis
+from ._records import CORRECT, NOT_ATTEMPTED, NOT_YET, Exercise, Result
 from ._trial import Trial
-
-CORRECT, NOT_YET, NOT_ATTEMPTED = "correct", "not yet", "not attempted"
-
-
-@dataclass(frozen=True)
-class Exercise:
-    """One registered exercise; `lesson` is the name of the module that holds its check."""
-
-    id: str
-    lesson: str
-    points: int
-    hints: tuple[str, ...]
-    trials: int
-    run: Callable[[object, Trial], None]
-
-    @property
-    def title(self) -> str:
-        """The id as words."""
-        return self.id.replace("-", " ").capitalize()
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a check found: the state, the message naming the likely mistake, and facts beside it."""
-
-    exercise: Exercise
-    state: str
-    message: str = ""
-    detail: str = ""
-    seed: int | None = None  # repeats the failing trial; None where nothing was random
-
-    @property
-    def text(self) -> str:
-        """Everything that the learner is told, without hints."""
-        return "\n".join(part for part in (self.message, self.detail) if part)
 
 
 class NotCorrect(AssertionError):
@@ -91,10 +56,9 @@ def exercise(id: str, *, points: int = 1, hints: tuple[str, ...] = (), trials: i
 
 def registered() -> dict[str, Exercise]:
     """All exercises by id, in order of lesson module and definition. Imports the check modules on first use."""
-    package = importlib.import_module(__package__)
-    for module in pkgutil.iter_modules(package.__path__):
-        if not module.name.startswith("_"):
-            importlib.import_module(f"{__package__}.{module.name}")
+    checks = importlib.import_module(f"{__package__}.checks")
+    for module in pkgutil.iter_modules(checks.__path__):
+        importlib.import_module(f"{checks.__name__}.{module.name}")
     return _registry
 
 

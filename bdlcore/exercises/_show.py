@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import html
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from ._machine import Exercise, Result
+from ._records import Exercise, Result
 
 # symbol and a colour of Okabe and Ito's palette that is told apart by all readers, on light and dark backgrounds
 _LOOK = {"correct": ("✓", "#0072B2"), "not yet": ("◐", "#E69F00"), "not attempted": ("○", "#999999")}

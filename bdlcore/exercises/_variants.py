@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from . import _show
-from ._machine import CORRECT, NOT_YET, Result, examine, find
+from ._machine import examine, find
+from ._records import CORRECT, NOT_YET, Result
 
 _NOT_GIVEN = object()
 

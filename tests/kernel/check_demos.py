@@ -80,6 +80,6 @@ async def examine(demo):
 
 
 async def main():
-    registered = getattr(sys.modules.get("bdlcore.demo"), "registry", [])
+    registered = getattr(sys.modules.get("bdlcore.notebook.demo"), "registry", [])
     for demo in list(registered):
         print("DEMO " + json.dumps(await examine(demo)))

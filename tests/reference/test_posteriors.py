@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import bdlcore as bdl
-from bdlcore.langevin import sghmc_step, sgld_step
+from bdlcore.inference.sgmcmc import sghmc_step, sgld_step
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

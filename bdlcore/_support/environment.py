@@ -1,0 +1,42 @@
+"""The environment variables that the course listens to, read here and nowhere else.
+
+BDL_SCALE     "small" (default) or "paper": the size of experiments that have two
+BDL_SEED      0 (default), 1, 2, ...: other random numbers for everything
+BDL_DATA      folder of larger data sets; .cache/bdlcore in the user's home by default
+BDL_PROGRESS  0 turns progress bars off
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+SCALES = ("small", "paper")
+
+
+def scale() -> str:
+    """BDL_SCALE."""
+    value = os.environ.get("BDL_SCALE") or "small"
+    if value not in SCALES:
+        raise ValueError(f"The environment variable BDL_SCALE must be one of {SCALES}, got {value!r}.")
+    return value
+
+
+def seed_shift() -> int:
+    """What is added to every seed of a lesson: 1,000 times BDL_SEED, so that no two settings share a seed."""
+    value = os.environ.get("BDL_SEED") or "0"
+    if not value.isdecimal():
+        raise ValueError(
+            f"The environment variable BDL_SEED must be a whole number, 0 or more; got {value!r}."
+        )
+    return 1000 * int(value)
+
+
+def data_folder() -> Path:
+    """BDL_DATA."""
+    return Path(os.environ.get("BDL_DATA") or Path.home() / ".cache" / "bdlcore")
+
+
+def progress_shown() -> bool:
+    """Whether BDL_PROGRESS leaves progress bars on."""
+    return os.environ.get("BDL_PROGRESS", "1") != "0"

@@ -1,0 +1,53 @@
+"""Progress bars that appear only for work that takes a while, and warnings that point at the caller's line."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from .environment import progress_shown
+
+_PACKAGE = str(Path(__file__).parents[1])
+
+
+def progress(steps: int, description: str) -> Iterator[int]:
+    """Iterate over range(steps) with a bar once two seconds have passed. BDL_PROGRESS=0 turns bars off.
+
+    Work in a thread beside the main one has no bar: there is no cell that it would belong to.
+    """
+    from tqdm.auto import tqdm
+
+    beside = threading.current_thread() is not threading.main_thread()
+    return iter(
+        tqdm(range(steps), desc=description, leave=False, delay=2, disable=beside or not progress_shown())
+    )
+
+
+def warn(message: str) -> None:
+    """A warning that points at the line outside bdlcore which led here, however many calls away it is."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back and frame.f_code.co_filename.startswith(_PACKAGE):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, stacklevel=level)
+
+
+class Interruptible:
+    """`with Interruptible(done):` ends quietly on KeyboardInterrupt, where `done()` says what is kept.
+
+    `done` gives a sentence about what has been made so far, or "" for nothing: then the interrupt goes on.
+    """
+
+    def __init__(self, done: Callable[[], str]):
+        self.done = done
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type | None, error: object, traceback: object) -> bool:
+        kept = self.done() if kind is KeyboardInterrupt else ""
+        if kept:
+            warn(f"Interrupted: {kept}")
+        return bool(kept)

@@ -1,0 +1,20 @@
+"""Data that the lessons use: made here, or shipped with scikit-learn, so nothing is downloaded unless asked for."""
+
+from . import corruptions
+from .labelled_images import CIFAR10, PHOTOS, Split, cifar10, digits, image_folder, mnist, photo_patches
+from .toy import curve, moons, two_clusters
+
+__all__ = [
+    "CIFAR10",
+    "PHOTOS",
+    "Split",
+    "cifar10",
+    "corruptions",
+    "curve",
+    "digits",
+    "image_folder",
+    "mnist",
+    "moons",
+    "photo_patches",
+    "two_clusters",
+]

@@ -1,0 +1,81 @@
+"""Photos as float32 tensors (channels, height, width) in [0, 1]: those of scikit-image, embedded, or one's own."""
+
+from __future__ import annotations
+
+from os import PathLike
+from typing import BinaryIO
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .._support import validate
+from .labelled_images import PHOTOS
+
+
+def photo(name: str, size: int | None = 64, grey: bool = False) -> Tensor:
+    """One of the photos that come with scikit-image, cut to its middle square and scaled down.
+
+    Args:
+        name: one of `bdl.data.PHOTOS`; astronaut, chelsea and coffee are in colour.
+        size: side in pixels; the whole photo as it is when None.
+        grey: brightness only.
+
+    Returns:
+        (3, size, size), or (1, size, size) for a grey photo or when `grey`.
+    """
+    from skimage import data
+
+    if name not in PHOTOS:
+        raise ValueError(f"Unknown photo {name!r}; choose one of {', '.join(PHOTOS)}, or use bdl.load_image.")
+    pixels = getattr(data, name)()
+    if name == "astronaut" and size is not None:
+        pixels = pixels[:256, 96:352]  # her head: the whole photo is too much for few pixels
+    return _as_picture(pixels, size, grey)
+
+
+def load_image(source: str | PathLike | BinaryIO, size: int | None = None, grey: bool = False) -> Tensor:
+    """Read an image file (whatever Pillow reads), without its transparency.
+
+    Args:
+        source: path, or an open binary file.
+        size: cut to the middle square and scale to this side; as it is when None.
+        grey: brightness only.
+
+    Returns:
+        (3, height, width) or, when `grey`, (1, height, width). Raises FileNotFoundError, or ValueError when it is
+        not an image.
+    """
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(source) as image:
+            if image.mode.startswith(("I", "F")):  # Pillow would cut these numbers off at 255
+                raise ValueError(
+                    f"{source} has more than 8 bits per channel; save it with 8, as PNG or JPEG."
+                )
+            upright = ImageOps.exif_transpose(image)
+            pixels = np.asarray(upright.convert("RGB"))
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ValueError(
+            f"{source} is not an image that Pillow can read ({error}); use a PNG or JPEG."
+        ) from error
+    return _as_picture(pixels, size, grey)
+
+
+def _as_picture(pixels: np.ndarray, size: int | None, grey: bool) -> Tensor:
+    """(H, W) or (H, W, 3) bytes to a picture."""
+    from PIL import Image
+
+    if size is not None:
+        size, side = validate.count("size", size), min(pixels.shape[:2])
+        top, left = (pixels.shape[0] - side) // 2, (pixels.shape[1] - side) // 2
+        square = Image.fromarray(np.ascontiguousarray(pixels[top : top + side, left : left + side]))
+        pixels = np.asarray(square.resize((size, size), Image.Resampling.LANCZOS))
+    picture = torch.tensor(pixels, dtype=torch.float32).div_(255)
+    picture = picture[None] if picture.ndim == 2 else picture.permute(2, 0, 1).contiguous()
+    if grey and len(picture) == 3:  # the brightness of ITU-R 601, as in Pillow
+        picture = torch.tensordot(torch.tensor([[0.299, 0.587, 0.114]]), picture, dims=1)
+    return picture

@@ -1,0 +1,189 @@
+"""May a posterior be trusted? Everything that can be checked without knowing the truth, each with a plain verdict."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .._support import validate
+from ..inference.convergence import probe_inputs
+from ..inference.posterior import AnyPosterior
+from ..models.model import Model
+from ..models.stack import Stack
+from .findings import (
+    Finding,
+    acceptance_finding,
+    class_distances,
+    curve_finding,
+    divergence_finding,
+    ess_finding,
+    function_distance,
+    mode_finding,
+    rhat_finding,
+    spread_finding,
+    temperature_finding,
+)
+
+_PROBES = 200  # inputs looked at, at most
+
+
+@dataclass(frozen=True)
+class Health:
+    """All findings on one posterior; shown as a table. `report["R-hat"]` is one of them.
+
+    Attributes:
+        subject: which posterior.
+        findings: in the order shown.
+    """
+
+    subject: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing is wrong that these checks can see."""
+        return all(finding.good is not False for finding in self.findings)
+
+    def __getitem__(self, name: str) -> Finding:
+        for finding in self.findings:
+            if finding.name == name:
+                return finding
+        raise KeyError(
+            f"{name!r} was not checked for {self.subject}; checked: {[f.name for f in self.findings]}"
+        )
+
+    def __repr__(self) -> str:
+        width = max(len(finding.name) for finding in self.findings)
+        lines = [f"  {_SIGNS[f.good][0]} {f.name:{width}}  {f.verdict}" for f in self.findings]
+        return "\n".join([self._title, *lines])
+
+    def _repr_html_(self) -> str:
+        cell = '<td style="text-align:left;vertical-align:top;padding:.1em .8em .1em 0">'
+        rows = "".join(
+            f'<tr>{cell}<b style="color:{_SIGNS[f.good][1]}">{_SIGNS[f.good][0]}</b></td>'
+            f"{cell}{html.escape(f.name)}</td>{cell}{html.escape(f.verdict)}</td></tr>"
+            for f in self.findings
+        )
+        return f'<b>{html.escape(self._title)}</b><table style="font-size:inherit">{rows}</table>'
+
+    @property
+    def _title(self) -> str:
+        wrong = sum(finding.good is False for finding in self.findings)
+        return f"{self.subject}; " + (
+            f"{_count(wrong, 'thing')} to look at" if wrong else "nothing wrong to be seen"
+        )
+
+
+_SIGNS = {True: ("✓", "#009E73"), False: ("✗", "#D55E00"), None: ("·", "#8A8A8A")}
+
+
+def health(
+    model: Model,
+    posterior: AnyPosterior | Stack,
+    x: Tensor,
+    *,
+    reference: AnyPosterior | Stack | None = None,
+    prior_draws: int | Stack = 200,
+    draws: int = 500,
+    seed: int | torch.Generator = 0,
+) -> Health:
+    """Check a posterior by the functions that it stands for: values f(x), or class probabilities.
+
+    R-hat, ESS, acceptance and divergences for Markov chains; the curve of loss or ELBO; whether Laplace's weights are
+    at a mode; the spread over functions beside the prior's; and, given a reference, the distance of its predictive.
+    What a method does not have is left out. None of it proves a posterior right; each can show one wrong.
+
+    Args:
+        model: the model.
+        posterior: what a method returned, or a bare stack. Laplace's stands for its linearised functions.
+        x: inputs at which functions are compared; of more than 200, 200 at even distances are taken.
+        reference: a posterior to compare with, such as long HMC. Where it has several chains, the distance between one
+            half of them and the other is shown as the floor below which no distance means anything.
+        prior_draws: draws of the prior to compare the spread with, or a stack of them.
+        draws: functions drawn where a posterior is no stack, such as Laplace's, over all modes.
+        seed: of those draws.
+    """
+    model.check_inputs(x)
+    x = probe_inputs(x, _PROBES)
+    if not isinstance(prior_draws, Stack):
+        count = validate.count("prior_draws", prior_draws, 2)
+        prior_draws = model.sample_prior(count, seed, dtype=x.dtype, device=x.device)
+    values = _values(model, posterior, x, draws, seed)
+    findings = [*_chains(posterior, values), *_optimisation(posterior)]
+    prior_values, classes = _in_units(model, model.functions(prior_draws, x))
+    findings.append(spread_finding(values, prior_values, "class probabilities" if classes else "functions"))
+    if reference is not None:
+        other = _values(model, reference, x, draws, seed)
+        if len(other) == 1:
+            raise ValueError("The reference has one setting only; a posterior to compare with needs several.")
+        compare = class_distances if classes else function_distance
+        findings.extend(compare(values, other, getattr(reference, "chains", 1)))
+    return Health(_subject(posterior, len(values)), tuple(findings))
+
+
+def _values(model: Model, posterior: AnyPosterior | Stack, x: Tensor, draws: int, seed) -> Tensor:
+    """f (S, N, C), or class probabilities, of the functions that a posterior stands for."""
+    stack = getattr(posterior, "stack", posterior)
+    if isinstance(stack, Stack):
+        f = model.functions(stack, x)
+    elif isinstance(posterior, AnyPosterior):
+        draws = validate.count("draws", draws) // getattr(posterior, "chains", 1)
+        f = posterior.functions(x, max(1, draws), seed)
+    else:
+        raise TypeError(
+            f"Expected a posterior or a Stack, got {type(posterior).__name__}: give health what hmc, ensemble, laplace "
+            "and their like return."
+        )
+    if len(f) == 0:
+        raise ValueError("The stack is empty; there is nothing to judge.")
+    return _in_units(model, f)[0]
+
+
+def _in_units(model: Model, f: Tensor) -> tuple[Tensor, bool]:
+    """What functions f (S, N, C) are compared by: class probabilities where y is a class (True), else f itself."""
+    probabilities = model.likelihood.probabilities(f)
+    return (f, False) if probabilities is None else (probabilities, True)
+
+
+def _subject(posterior: AnyPosterior | Stack, functions: int) -> str:
+    if isinstance(posterior, Stack):
+        return f"Stack: {_count(functions, 'setting')}"
+    if not hasattr(posterior, "stack"):
+        return f"{posterior.method}: {_count(functions, 'function')}"
+    kind = "member" if posterior.log_density is None else "chain"
+    return f"{posterior.method}: {_count(functions, 'setting')} from {_count(posterior.chains, kind)}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _chains(posterior, values: Tensor) -> Iterator[Finding]:
+    """How a Markov chain moved, and whether several found the same functions."""
+    if getattr(posterior, "log_density", None) is None:
+        return
+    by_chain = values.unflatten(0, (posterior.chains, -1))
+    if by_chain.shape[1] >= 4:
+        yield rhat_finding(by_chain)
+        yield ess_finding(by_chain)
+    if posterior.acceptance is not None:
+        yield acceptance_finding(posterior.acceptance)
+    if posterior.divergences is not None:
+        yield divergence_finding(posterior.divergences, by_chain.shape[1])
+    if posterior.configurational_temperature is not None:
+        yield temperature_finding(posterior.configurational_temperature)
+
+
+def _optimisation(posterior) -> Iterator[Finding]:
+    """Whether what was optimised had come to rest."""
+    if hasattr(posterior, "excess"):
+        yield mode_finding(posterior.excess)
+        return
+    for name, what, sign in (("loss", "loss", 1), ("elbo", "ELBO", -1)):
+        curve = getattr(posterior, name, None)
+        if curve is not None and len(curve) >= 20:
+            yield curve_finding(what, sign * curve.double().mean(1))

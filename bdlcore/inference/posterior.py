@@ -1,0 +1,155 @@
+"""What inference returns: a distribution over functions, with what a person needs to judge it.
+
+Every posterior, fitted or exact, answers what `AnyPosterior` lists. Most are a `Posterior`, which holds a stack;
+Laplace's (`bdlcore.inference.laplace`) and the exact ones (`bdlcore.exact`) know their distribution in closed form.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+from .._support import files
+from ..likelihoods.protocol import Predictive
+from ..models.marginalise import predict
+from ..models.model import Model
+from ..models.stack import Layout, Stack
+from .approximations import MeanField, SwagState
+
+APPROXIMATIONS = {"MeanField": MeanField, "SwagState": SwagState}
+
+
+@runtime_checkable
+class AnyPosterior(Protocol):
+    """A posterior over functions.
+
+    Attributes:
+        method: name of the method that made it.
+        seconds: wall time it took.
+        gradient_evaluations: gradients of the log density on all the data, counted per row; 0 for closed forms.
+    """
+
+    method: str
+    seconds: float
+    gradient_evaluations: int
+
+    def functions(self, x: Tensor) -> Tensor:
+        """Values of draws of the function at x (N, ...), (S, N, C)."""
+        ...
+
+    def predict(self, x: Tensor) -> Predictive:
+        """p(y | x, D) at x (N, ...)."""
+        ...
+
+    def save(self, path: str | Path) -> None:
+        """Write to a safetensors file; the class method `load` reads it."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Posterior:
+    """Weight settings that stand for a posterior, with evidence of how well.
+
+    Attributes:
+        model: the model.
+        stack: the settings, S = chains * draws rows, chain by chain.
+        method: name of the method that made it.
+        seconds: wall time it took.
+        gradient_evaluations: gradients of the log density on all the data, counted per row.
+        chains: number of chains or members that the rows come from.
+        acceptance: (chains,) mean acceptance probability after warm-up, for Markov chains.
+        divergences: (chains,) trajectories whose energy error exceeded 1,000 after warm-up.
+        step_size: (chains,) step size in whitened units.
+        rhat: (N, C) rank-normalised split R-hat of the function values at probe inputs; 1 is converged, <
+            1.01 good.
+        ess: (N, C) bulk effective sample size of the same function values.
+        log_density: (chains, draws) tempered log density of each draw, up to a constant.
+        loss: (steps, members) training loss per datum, for optimised members.
+        configurational_temperature: (chains,) mean of -(theta - start) . grad log p(theta) / D, for samplers that
+            reject nothing. 1 for draws from the target, whatever its temperature; more when too large a step
+            or the noise of minibatches makes them too wide, less when chains have not spread yet.
+        elbo: (steps, members) evidence lower bound in nats, for variational inference.
+        approximation: the fitted densities, one per member, where there are some: `mean` and `std` (members, D) in
+            whitened units, and `sample(draws, seed)`.
+    """
+
+    model: Model
+    stack: Stack
+    method: str
+    seconds: float
+    gradient_evaluations: int
+    chains: int
+    acceptance: Tensor | None = None
+    divergences: Tensor | None = None
+    step_size: Tensor | None = None
+    rhat: Tensor | None = None
+    ess: Tensor | None = None
+    log_density: Tensor | None = None
+    loss: Tensor | None = None
+    configurational_temperature: Tensor | None = None
+    elbo: Tensor | None = None
+    approximation: MeanField | SwagState | None = None
+
+    @property
+    def draws(self) -> Tensor:
+        """The settings by chain, (chains, draws, D)."""
+        return self.stack.theta.unflatten(0, (self.chains, -1))
+
+    def functions(self, x: Tensor) -> Tensor:
+        """Values of all S functions at x (N, ...), (S, N, C)."""
+        return self.model.functions(self.stack, x)
+
+    def predict(self, x: Tensor) -> Predictive:
+        """p(y | x, D) at x (N, ...), marginalised over the stack."""
+        return predict(self.model, self.stack, x)
+
+    def save(self, path: str | Path) -> None:
+        """Write to a safetensors file, all but the model; nothing is left behind if writing fails."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        tensors = {name: value for name, value in values.items() if isinstance(value, Tensor)}
+        facts = {name: values[name] for name in ("method", "seconds", "gradient_evaluations", "chains")}
+        tensors["theta"], facts["layout"] = self.stack.theta, self.stack.layout.record()
+        if self.approximation is not None:
+            facts["approximation"] = type(self.approximation).__name__
+            held = vars(self.approximation).items()
+            tensors |= {f"approximation.{name}": value for name, value in held if isinstance(value, Tensor)}
+        files.save(path, "posterior", tensors, facts)
+
+    @classmethod
+    def load(cls, path: str | Path, model: Model) -> Posterior:
+        """Read what `save` wrote, for the model that it was made with. Raises FileNotFoundError or ValueError."""
+        tensors, facts = files.load(path, "posterior")
+        layout = Layout.from_record(facts.pop("layout"))
+        if layout != model.layout:
+            raise ValueError(
+                f"{path} holds a posterior over {layout.dim} weights of another network or prior than this model's "
+                f"{model.layout.dim}: parameter names, shapes or prior stds differ."
+            )
+        prefix = "approximation."
+        held = {n.removeprefix(prefix): tensors.pop(n) for n in list(tensors) if n.startswith(prefix)}
+        if "approximation" in facts:
+            facts["approximation"] = APPROXIMATIONS[facts["approximation"]](**held, layout=layout)
+        return cls(model=model, stack=Stack(tensors.pop("theta"), layout), **tensors, **facts)
+
+    def __repr__(self) -> str:
+        S, D = self.stack.theta.shape
+        parts = [f"{self.method}: S={S} settings of D={D} weights"]
+        if self.acceptance is not None:
+            parts.append(f"{self.chains} chains, acceptance {self.acceptance.mean():.2f}")
+        if self.rhat is not None:
+            parts.append(
+                f"max R-hat {self.rhat.max():.3f}, min ESS {self.ess.min():.0f} (of function values)"
+            )
+        if self.divergences is not None and self.divergences.sum() > 0:
+            parts.append(f"{int(self.divergences.sum())} divergent trajectories")
+        if self.configurational_temperature is not None:
+            parts.append(f"configurational temperature {self.configurational_temperature.mean():.2f}")
+        if self.elbo is not None:
+            parts.append(f"final ELBO {self.elbo[-100:].mean():.1f} nats")
+        if self.loss is not None:
+            parts.append(f"final loss {self.loss[-1].mean():.3f} per datum")
+        parts.append(f"{self.seconds:.1f} s")
+        return "Posterior(" + "; ".join(parts) + ")"

@@ -1,0 +1,153 @@
+"""What every method does beside its mathematics: check, fix the seed, find a start, count the cost, report.
+
+The methods share one signature, `method(model, x, y, *, ..., seed=0) -> Posterior`, and one vocabulary:
+
+    chains / members       rows that are computed side by side: Markov chains, or whatever is optimised; a number, or a
+                           range of them, so that range(8, 16) computes rows 8 to 15 of the same run
+    draws                  settings that each chain or member gives; S = chains * draws
+    steps                  optimisation steps; for chains, `warmup` transitions are discarded, then draws are kept
+    batch_size             data per step; all when None. It changes what is computed
+    chunk_size             rows per pass. It bounds memory and changes no result
+    temperature, likelihood_temperature
+                           T and T_lik of `LogPosterior`, numbers or one per row; 1 is Bayes
+    initial                a stack with one row per chain or member to start from; when None, draws of the prior are
+                           optimised for `initial_steps` Adam steps first (0 starts at the draws)
+    probe                  inputs at which R-hat and ESS of the functions are computed; spread over x when None
+    seed                   row i has a generator of its own, seeded by (seed, i); a torch.Generator gives the seed
+
+Ctrl-C returns what has been drawn or optimised so far, with a warning; before that there is nothing to return, and
+the interrupt goes on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from .._support import validate
+from .._support.progress import warn
+from .._support.randomness import RowRandom, as_seed, generator
+from ..models.log_posterior import LogPosterior, Temperature
+from ..models.model import Model
+from ..models.stack import Stack, check_stack
+from .convergence import convergence, probe_inputs
+from .optimise import optimise
+from .posterior import Posterior
+
+
+class Run:
+    """One run of a method over some rows.
+
+    Args:
+        method: its name.
+        row: what it calls a row, "chain" or "member".
+        rows: how many, or a range of them.
+        Others as above.
+
+    Attributes:
+        density: the log posterior.
+        rows: their numbers.
+        seed: an integer.
+        share: batch_size / N.
+        gradients: gradients on all the data computed so far, per row.
+        loss: (steps, rows) of the optimisation of the start; no steps when there was none.
+    """
+
+    def __init__(
+        self,
+        method: str,
+        row: str,
+        model: Model,
+        x: Tensor,
+        y: Tensor,
+        rows: int | range,
+        seed: int | torch.Generator,
+        *,
+        temperature: Temperature = 1.0,
+        likelihood_temperature: Temperature = 1.0,
+        batch_size: int | None = None,
+        chunk_size: int | None = None,
+        probe: Tensor | None = None,
+    ):
+        self.started, self.method, self.row = time.perf_counter(), method, row
+        self.seed, self.rows = as_seed(seed), validate.rows(f"{row}s", rows)
+        self.density = LogPosterior(model, x, y, temperature, likelihood_temperature, chunk_size)
+        self.per_row(temperature=temperature, likelihood_temperature=likelihood_temperature)
+        self.batch_size = (
+            None if batch_size is None else min(validate.count("batch_size", batch_size), len(x))
+        )
+        self.share = 1.0 if batch_size is None else self.batch_size / len(x)
+        self.gradients, self.loss = 0.0, x.new_empty(0, len(self.rows))
+        self.probe = probe_inputs(x) if probe is None else probe
+        try:  # now, rather than after all draws are made
+            model.check_inputs(self.probe)
+            model.functions(model.sample_prior(1, 0, dtype=x.dtype, device=x.device), self.probe[:1])
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise ValueError(f"R-hat cannot be computed at this probe: {error}") from error
+
+    def per_row(self, **values: float | Tensor) -> None:
+        """Require numbers, or tensors with one value per row."""
+        for name, value in values.items():
+            validate.per_row(name, value, len(self.rows))
+
+    def start(self, initial: Stack | None, steps: int, lr: float = 0.03) -> Tensor:
+        """theta (S, D) to start from: the rows of `initial`, or draws of the prior, optimised.
+
+        An interrupt here ends the run: there is nothing yet to return.
+        """
+        steps, x, model = validate.count("initial_steps", steps, 0), self.density.x, self.density.model
+        if initial is not None:
+            check_stack(initial, model.layout, x)
+            if len(initial) != len(self.rows):
+                raise ValueError(
+                    f"initial has {len(initial)} rows for {len(self.rows)} {self.row}s; give one row per {self.row}."
+                )
+            return initial.theta
+        theta = model.sample_prior(self.rows, self.seed, dtype=x.dtype, device=x.device).theta
+        if steps:
+            shuffle = generator(self.seed, 5)
+            theta, self.loss = optimise(
+                self.density, theta, steps, lr, self.batch_size, shuffle=shuffle, keep_interrupted=False
+            )
+            self.gradients += steps * self.share
+        return theta
+
+    def random(self, stream: int) -> RowRandom:
+        """One generator per row."""
+        x = self.density.x
+        return RowRandom(self.seed, self.rows, stream, x.dtype, x.device)
+
+    def batches(self, stream: int) -> Iterator[LogPosterior]:
+        """Without end, the density as seen by minibatches; all rows see the same."""
+        return self.density.batches(self.batch_size, generator(self.seed, stream))
+
+    def require_finite(self, value: Tensor, what: str, step: int, advice: str) -> None:
+        """Stop a run when the values (S,) of some rows are NaN or infinite."""
+        bad = (~torch.isfinite(value)).nonzero().flatten().tolist()
+        if bad:
+            raise RuntimeError(
+                f"The {what} of {self.method} {self.row}(s) {bad} became NaN or infinite at step {step}; {advice}"
+            )
+
+    def mixing(self, draws: Tensor) -> dict[str, Tensor]:
+        """R-hat and ESS of functions at the probe for draws (chains, draws, D); a failure costs no draws."""
+        try:
+            return convergence(self.density.model, draws, self.probe)
+        except (RuntimeError, ValueError) as error:
+            warn(f"R-hat and ESS could not be computed ({error}); the draws are kept.")
+            return {}
+
+    def posterior(self, stack: Stack, gradients: float, **evidence: object) -> Posterior:
+        """The result, after `gradients` further gradients per row."""
+        return Posterior(
+            model=self.density.model,
+            stack=stack,
+            method=self.method,
+            seconds=time.perf_counter() - self.started,
+            gradient_evaluations=round((self.gradients + gradients) * len(self.rows)),
+            chains=len(self.rows),
+            **evidence,
+        )

@@ -1,0 +1,62 @@
+"""How the step size of a sampler falls, and which of its states are kept as draws."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .._support import validate
+
+Schedule = Callable[[float], float]
+# The share of a cycle that has passed, in [0, 1) -> the factor of the first step size.
+SCHEDULES: dict[str, Schedule] = {
+    "constant": lambda r: 1.0,
+    "polynomial": lambda r: (1 + 100 * r) ** -0.55,  # Welling & Teh: a (b + t)^-gamma, gamma = 0.55
+    "cosine": lambda r: 0.5 * (1 + math.cos(math.pi * r)),
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which steps of a run are kept, and how their size falls; the arguments of `sgld` of the same names."""
+
+    draws: int
+    warmup: int
+    thinning: int
+    cycles: int
+    schedule: str | Schedule
+
+    def __post_init__(self):
+        for name, minimum in (("draws", 1), ("warmup", 0), ("thinning", 1), ("cycles", 1)):
+            validate.count(name, getattr(self, name), minimum)
+        if self.draws % self.cycles:
+            raise ValueError(
+                f"draws must be a multiple of cycles, got {self.draws} draws in {self.cycles} cycles."
+            )
+        if not callable(self.schedule) and self.schedule not in SCHEDULES:
+            raise ValueError(
+                f"schedule must be one of {', '.join(SCHEDULES)} or a function, got {self.schedule!r}."
+            )
+
+    @property
+    def steps_per_cycle(self) -> int:
+        return self.warmup + self.draws // self.cycles * self.thinning
+
+    @property
+    def steps(self) -> int:
+        return self.cycles * self.steps_per_cycle
+
+    def factor(self, step: int) -> float:
+        """What the first step size is multiplied by at this step."""
+        schedule = self.schedule if callable(self.schedule) else SCHEDULES[self.schedule]
+        share = step % self.steps_per_cycle / self.steps_per_cycle
+        factor = schedule(share)
+        if not 0 < factor < math.inf:
+            raise ValueError(f"schedule({share:.3g}) gave {factor}; it must return positive factors.")
+        return factor
+
+    def keeps(self, step: int) -> bool:
+        """Is the state after this step a draw?"""
+        past_warmup = step % self.steps_per_cycle - self.warmup + 1
+        return past_warmup > 0 and past_warmup % self.thinning == 0

@@ -1,0 +1,129 @@
+"""A model is a network, a prior over its weights and a likelihood; it evaluates whole stacks of weights."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from .._support import validate
+from .._support.pullback import Pullback
+from .._support.randomness import RowRandom
+from ..likelihoods.protocol import Likelihood
+from ..nets.protocol import stacked
+from .priors import GaussianPrior
+from .stack import Layout, Stack, check_stack
+
+PASS = 2**21  # elements of the widest activation that the rows of a pass may hold: 8 MB in float32
+
+
+class Model:
+    """Network + prior + likelihood.
+
+    With f_w the network, the log joint density of weights and data is
+
+        log p(D, w) = sum_n log p(y_n | f_w(x_n)) + log p(w).
+
+    Everything here takes S settings at once, as whitened rows theta = w / prior std (see `Stack`), and
+    returns S values.
+
+    Args:
+        network: an `nn.Module` taking (N, ...) and returning (N, C). Its own parameter values are not used.
+        prior: the prior over its parameters.
+        likelihood: what the outputs say about targets, such as `Gaussian(noise_std)` or `Categorical()`.
+    """
+
+    def __init__(self, network: nn.Module, prior: GaussianPrior, likelihood: Likelihood):
+        for name, module in network.named_modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                raise ValueError(
+                    f"The network contains BatchNorm ({name}): its outputs depend on the whole batch, so p(y|x, w) is "
+                    "not defined per datum. Use GroupNorm or no normalisation."
+                )
+            if isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0:
+                raise ValueError(
+                    f"The network contains dropout ({name}): f_w(x) must be a function of w and x alone."
+                )
+        self.network, self.prior, self.likelihood = network, prior, likelihood
+        self.layout: Layout = prior.layout(network)
+        self._stacked = stacked(network)
+
+    def __repr__(self) -> str:
+        return f"Model({type(self.network).__name__} with {self.layout.dim} weights, {self.prior}, {self.likelihood})"
+
+    # --- functions ---
+
+    def sample_prior(
+        self,
+        samples: int | range,
+        seed: int | torch.Generator,
+        *,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> Stack:
+        """Draw weight settings from the prior, theta ~ N(0, I). Row s depends on (seed, s) alone."""
+        rows = validate.rows("samples", samples)
+        theta = RowRandom(seed, rows, dtype=dtype, device=device).normal(self.layout.dim)
+        return Stack(theta, self.layout)
+
+    def forward(self, theta: Tensor, x: Tensor) -> Tensor:
+        """f (S, N, C) for whitened rows theta (S, D), differentiable and unchecked: for samplers' inner loops."""
+        return self.forward_weights(theta * self.layout.scale(theta), x)
+
+    def forward_weights(self, weights: Tensor, x: Tensor) -> Tensor:
+        """As `forward`, for weights (S, D) in the network's own units."""
+        return self._stacked.forward_stack(weights, x)
+
+    def pullback(self, weights: Tensor, x: Tensor) -> tuple[Tensor, Pullback]:
+        """f (S, N, C) for weights (S, D), and the map from g (S, N, C) to the gradient of sum(g * f), (S, D)."""
+        return self._stacked.pullback(weights, x)
+
+    @torch.no_grad()
+    def outputs(self, x: Tensor) -> int:
+        """C, the number of outputs."""
+        return self.forward(torch.zeros(1, self.layout.dim, dtype=x.dtype, device=x.device), x[:1]).shape[-1]
+
+    @torch.no_grad()
+    def functions(self, stack: Stack, x: Tensor, chunk_size: int | None = None) -> Tensor:
+        """Values f_s(x_n) of every function of the stack, shape (S, N, C).
+
+        Args:
+            stack: S weight settings.
+            x: (N, ...) inputs.
+            chunk_size: rows evaluated at a time; bounds memory. Chosen when None.
+        """
+        check_stack(stack, self.layout, x)
+        self.check_inputs(x)
+        if chunk_size is None:
+            chunk_size = self.chunk_size(x)
+        chunks = stack.theta.split(validate.count("chunk_size", chunk_size))
+        return torch.cat([self.forward(theta, x) for theta in chunks])
+
+    def chunk_size(self, x: Tensor) -> int:
+        """Rows per pass such that the widest activation on x holds at most `PASS` values, or 1."""
+        return max(1, PASS // (len(x) * self._stacked.widest_activation(x)))
+
+    # --- densities ---
+
+    def log_prior(self, theta: Tensor) -> Tensor:
+        """log N(theta; 0, I), shape (S,). As a density of w it is lower by sum(log std), a constant."""
+        return -0.5 * theta.square().sum(1) - 0.5 * math.log(2 * math.pi) * theta.shape[1]
+
+    def log_likelihood(self, theta: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        """sum_n log p(y_n | f(x_n)), shape (S,)."""
+        return self.likelihood.log_prob(self.forward(theta, x), y).sum(1)
+
+    def log_joint(self, theta: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        """log p(D | w) + log p(w), shape (S,): the log posterior up to a constant."""
+        return self.log_likelihood(theta, x, y) + self.log_prior(theta)
+
+    def check_inputs(self, x: Tensor) -> None:
+        """Raise when x does not fit the network."""
+        validate.inputs("x", x)
+        self._stacked.check_inputs(x)
+
+    def check_data(self, x: Tensor, y: Tensor) -> Tensor:
+        """Check inputs and targets early and together; returns y as the likelihood wants it."""
+        self.check_inputs(x)
+        return self.likelihood.targets(y, self.outputs(x), x)

@@ -1,0 +1,26 @@
+"""Toy data against what they say of themselves: gap, noise, classes."""
+
+import pytest
+import torch
+
+import bdlcore as bdl
+
+
+def test_two_clusters_leaves_its_gap_and_has_its_noise():
+    x, y = bdl.data.two_clusters(20_000, noise_std=0.3, seed=0)
+    assert x.shape == (20_000, 1) and not ((x > -0.3) & (x < 0.6)).any()
+    assert x.min() < -0.99 and x.max() > 0.99
+    assert (y - bdl.data.curve(x[:, 0])).std().item() == pytest.approx(0.3, rel=0.02)
+    assert torch.equal(bdl.data.two_clusters(5, seed=1)[1], bdl.data.two_clusters(5, seed=1)[1])
+    with pytest.raises(ValueError, match="gap must lie inside"):
+        bdl.data.two_clusters(5, gap=(-2.0, 0.0))
+    with pytest.raises(ValueError, match="n must be at least 1"):
+        bdl.data.two_clusters(0)
+    with pytest.raises(ValueError, match="noise_std must be positive"):
+        bdl.data.two_clusters(5, noise_std=0.0)
+
+
+def test_moons_are_two_classes_around_the_origin():
+    x, y = bdl.data.moons(500, seed=0)
+    assert x.shape == (500, 2) and y.bincount().tolist() == [250, 250]
+    assert x.mean(0).abs().max() < 0.1

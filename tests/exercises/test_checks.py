@@ -1,0 +1,71 @@
+"""Every exercise of the course: its check tells right from wrong, and its notebook is what its solution makes."""
+
+import functools
+
+import make_exercises
+import prove_checks
+import pytest
+import update_readme
+from exercise_notebooks import ROOT, lessons
+from exercise_rules import problems
+
+from bdlcore.exercises import registered
+
+EXPECTED_SECONDS = 40
+
+LESSONS = {lesson.path.as_posix(): lesson for lesson in lessons(ROOT)}
+EXERCISES = [(path, entry.id) for path, lesson in LESSONS.items() for entry in lesson.entries]
+
+each_lesson = pytest.mark.parametrize("path", LESSONS)
+each_exercise = pytest.mark.parametrize("path, id", EXERCISES, ids=[f"{path}-{id}" for path, id in EXERCISES])
+
+
+@functools.cache
+def proof(path: str) -> prove_checks.LessonProof:
+    return prove_checks.prove(ROOT, LESSONS[path])
+
+
+@each_exercise
+def test_check_tells_right_from_wrong(path, id):
+    faults = proof(path).exercises[id].faults
+    assert not faults, f"{id} in solutions/{path}:\n" + "\n".join(faults)
+
+
+@each_lesson
+def test_lesson_is_complete(path):
+    assert not proof(path).faults, "\n".join(proof(path).faults)
+
+
+@each_lesson
+def test_solutions_notebook_keeps_the_rules(path):
+    points = {id: exercise.points for id, exercise in registered().items()}
+    found = problems(LESSONS[path], points)
+    assert not found, "\n".join(found)
+
+
+def test_each_lesson_has_solutions_and_exercises():
+    taught = {
+        path.relative_to(ROOT / "lessons").as_posix() for path in (ROOT / "lessons").rglob("[0-9]*.ipynb")
+    }
+    assert taught == set(LESSONS), "lessons/ and solutions/ must hold notebooks of the same paths"
+
+
+def test_exercises_are_what_solutions_make():
+    assert make_exercises.main(["--check"], ROOT) == 0, "see the captured output; run `make exercises`"
+
+
+def test_every_check_belongs_to_a_notebook():
+    known = {id for _, id in EXERCISES}
+    spare = {id: exercise.lesson for id, exercise in registered().items() if id not in known}
+    assert not spare, f"registered in bdlcore/exercises/checks/, but in no solutions notebook: {spare}"
+
+
+def test_kill_score(record_property):
+    scores = [prove_checks.summary(proof(path)) for path in LESSONS]
+    record_property("summary", prove_checks.table(scores))
+    assert all(score.killed == score.wrong for score in scores)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = {"kill-score": lambda root: update_readme.kill_score_table(scores)}
+    assert update_readme.updated(readme, ROOT, section) == readme, (
+        "README.md is out of date: run `make readme`."
+    )

@@ -1,0 +1,607 @@
+"""What a learner is told: every state, every kind of mistake, whatever the answer is."""
+
+import json
+import random
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from bdlcore import exercises
+from bdlcore.exercises import _machine, _reading, check, examine, exercise, score_card, variants
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch):
+    """A registry and a session of this test alone, outside grading."""
+    _machine.registered()  # the lessons' checks must not register in this test's registry
+    monkeypatch.setattr(_machine, "_registry", {})
+    monkeypatch.setattr(_machine, "session", _machine._Session())
+    monkeypatch.delenv("NBGRADER_EXECUTION", raising=False)
+
+
+@pytest.fixture
+def averaging():
+    @exercise("average-probabilities", points=2, hints=("nudge", "push", "the answer, nearly"))
+    def average_probabilities(answer, trial):
+        logits = trial.randn(trial.integer(4, 9), 5, 3)
+        got = trial.call(answer, logits)
+        mistakes = {"You averaged the logits.": logits.mean(0).softmax(-1)}
+        trial.judge(got, logits.softmax(-1).mean(0), mistakes, "These are not the averaged probabilities.")
+
+    return "average-probabilities"
+
+
+def right(logits):
+    return logits.softmax(-1).mean(0)
+
+
+def stub(logits):
+    """Average the probabilities."""
+    ...  # noqa: PIE790 - the stub that learners get
+
+
+def raising_stub(logits):
+    raise NotImplementedError
+
+
+def stub_that_goes_on(logits):
+    probabilities = ...
+    return probabilities.mean(0)
+
+
+@pytest.mark.parametrize(
+    "answer", [stub, raising_stub, stub_that_goes_on, None, ..., [1, ...], {"a": ...}, lambda x: ...]
+)
+def test_stub_reads_not_attempted(averaging, answer):
+    assert examine(averaging, answer).state == "not attempted"
+
+
+def loop(logits):
+    total = torch.zeros(logits.shape[1:])
+    for one in logits:
+        total += torch.exp(one) / torch.exp(one).sum(-1, keepdim=True)
+    return total / len(logits)
+
+
+def numpy_lists(logits):
+    e = np.exp(logits.numpy())
+    return (e / e.sum(-1, keepdims=True)).mean(0).tolist()
+
+
+def half(logits):
+    return right(logits).half()
+
+
+def with_gradient(logits):
+    return right(logits.requires_grad_())
+
+
+def list_of_tensors(logits):
+    return list(right(logits))
+
+
+@pytest.mark.parametrize("answer", [right, loop, numpy_lists, half, with_gradient, list_of_tensors])
+def test_any_right_answer_passes(averaging, answer):
+    for seed in range(5):
+        assert examine(averaging, answer, seed).state == "correct"
+
+
+def no_return(logits):
+    logits.softmax(-1).mean(0)
+
+
+def wrong_axis(logits):
+    return logits.softmax(-1).mean(1)
+
+
+def bad_axis(logits):
+    scores = logits.softmax(-1)
+    return scores.mean(7)
+
+
+def too_many_arguments(logits, weights):
+    return right(logits)
+
+
+def misspelt(logits):
+    return logit.softmax(-1)  # noqa: F821
+
+
+def endless(logits):
+    return endless(logits)
+
+
+TOLD = [
+    (lambda logits: logits.mean(0).softmax(-1), "You averaged the logits."),
+    (lambda logits: logits.softmax(-1).sum(0), "times the reference"),
+    (lambda logits: right(logits) + 1, "the reference +1"),
+    (lambda logits: right(logits) * (1 + 1e-5), "That is close"),
+    (no_return, "`no_return` returned None: is a `return` missing?"),
+    (wrong_axis, "The shape should be (5, 3), but yours is"),
+    (lambda logits: right(logits).T, "(3, 5). The axes are in another order."),
+    (lambda logits: right(logits).log() / 0, "infinite"),
+    (lambda logits: (right(logits) - 1).log(), "15 of 15 numbers are NaN"),
+    (lambda logits: "a", "Your answer is the text 'a', not numbers."),
+    (lambda logits: right, "does it still have to be called?"),
+    (lambda logits: [logits[0], logits[0, 0]], "different shapes"),
+    (lambda logits: right(logits) + 0j, "complex"),
+    (lambda logits: np.array(["a"]), "not numbers"),
+    (bad_axis, "IndexError in line"),
+    (bad_axis, "`return scores.mean(7)`"),
+    (bad_axis, "print its `.shape`"),
+    (bad_axis, "`bad_axis` was called with a tensor of shape ("),
+    (too_many_arguments, "missing a required argument: 'weights'"),
+    (misspelt, "has not been run"),
+    (endless, "RecursionError"),
+    (lambda logits: logits @ logits.float(), "dtype=x.dtype"),
+    (lambda logits: logits + torch.zeros(17), "Shapes do not fit"),
+    (right(torch.zeros(2, 2, 2)), "A function is asked for, but the answer is a tensor of shape (2, 2)"),
+    (17, "A function is asked for, but the answer is the int 17."),
+]
+
+
+@pytest.mark.parametrize("answer, told", TOLD, ids=[told for _, told in TOLD])
+def test_mistake_is_named(averaging, answer, told):
+    for seed in range(3):
+        result = examine(averaging, answer, seed)
+        assert (result.state, told in result.text) == ("not yet", True), result.text
+
+
+@pytest.mark.parametrize("answer", [2.5, [2.5], np.array([[2.5]]), torch.tensor(2.5)])
+def test_a_single_number_may_have_any_shape(answer):
+    @exercise("single", trials=1)
+    def single(answer, trial):
+        trial.judge(answer, torch.tensor(2.5), {"one too many": 3.5})
+
+    assert examine("single", answer).state == "correct"
+    assert examine("single", np.asarray(answer) + 1.0).message == "one too many"
+
+
+def test_other_answers_may_be_as_right():
+    @exercise("spread")
+    def spread(answer, trial):
+        x = trial.randn(6)
+        trial.expect_close(trial.call(answer, x), x.std(), "not the spread", also=[x.std(correction=0)])
+
+    for answer in (lambda x: x.std(), lambda x: x.var(correction=0) ** 0.5):
+        assert examine("spread", answer).state == "correct"
+    assert examine("spread", lambda x: x.var()).message == "not the spread"
+
+
+@pytest.fixture
+def spread():
+    @exercise("spread")
+    def spread(answer, trial):
+        x = trial.randn(6)
+        mistakes = {
+            "not the variance": (x.var(), x.var(correction=0)),
+            "not the variance, nor with the other divisor": x.var(correction=0),
+            "not its absolute value": x.std().abs(),  # on these inputs as on all others the right answer
+            "not the other divisor's": x.std(correction=0),  # as right, see below
+            "one for all, please": x.std().repeat(6),
+        }
+        got, also = trial.call(answer, x), [x.std(correction=0)]
+        trial.judge(got, x.std(), mistakes, "not the spread", also=also, what="The spread")
+
+    return "spread"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda x: x.std(),
+        lambda x: x.std(correction=0),
+        lambda x: [float(x.std())],
+        lambda x: x.float().std(),
+        lambda x: x.half().std(),
+    ],
+)
+def test_a_right_answer_is_never_taken_for_a_mistake_that_gives_the_same_numbers(spread, answer):
+    for seed in range(5):
+        assert examine(spread, answer, seed).state == "correct"
+
+
+JUDGED = [
+    (lambda x: x.var(), "not the variance"),
+    (
+        lambda x: x.var(correction=0),
+        "not the variance",
+    ),  # the second way to make it; the first message that fits
+    (lambda x: x.float().var(), "not the variance"),
+    (lambda x: x.std().repeat(6), "one for all, please"),  # whatever the shape
+    (lambda x: 3 * x.std(), "not the spread"),
+    (lambda x: x, "The shape should be (), but yours is (6,)."),
+    (lambda x: x.std() / 0, "The spread is infinite."),
+    (lambda x: "wide", "The spread is the text 'wide', not numbers."),
+]
+
+
+@pytest.mark.parametrize("answer, message", JUDGED)
+def test_a_known_mistake_is_named_before_anything_else_is_said(spread, answer, message):
+    for seed in range(3):
+        result = examine(spread, answer, seed)
+        assert (result.state, result.message) == ("not yet", message)
+
+
+def test_the_tolerance_holds_for_mistakes_as_for_the_right_answer():
+    @exercise("round-up", trials=1)
+    def round_up(answer, trial):
+        trial.judge(answer, 10_000_000, {"rounded down": 9_999_999}, "another number", rtol=1e-12)
+
+    assert examine("round-up", 10_000_000).state == "correct"
+    assert examine("round-up", 9_999_999).message == "rounded down"
+    assert examine("round-up", 10_000_001).message == "another number"
+
+
+def test_mistakes_in_two_parts_can_be_named_at_once():
+    @exercise("step", trials=1)
+    def step(answer, trial):
+        trial.reject_mistakes(list(answer), [1.0, 2.0], {"turned around": [2.0, 1.0]})
+        trial.expect_close(answer[0], 1.0, "the first part")
+
+    assert examine("step", (2.0, 1.0)).message == "turned around"
+    assert examine("step", (2.0, 2.0)).message == "the first part"
+    assert examine("step", (1.0, "?")).state == "correct"  # what is no number is left to what comes after
+
+
+def test_our_own_traceback_is_not_shown(averaging):
+    assert "bdlcore" not in examine(averaging, bad_axis).text
+
+
+def test_a_check_that_crashes_reads_not_yet():
+    @exercise("strict")
+    def strict(answer, trial):
+        return answer.nothing.here
+
+    @exercise("stricter")
+    def stricter(answer, trial):
+        trial.call(answer).nothing()
+
+    assert "sense of what you return, the text 'b'." in examine("stricter", lambda: "b").message
+    result = examine("strict", 3)
+    assert result.state == "not yet"
+    assert "could not make sense of your answer, the int 3" in result.message
+    assert "no attribute 'nothing'" in result.detail
+
+
+@pytest.mark.parametrize(
+    "answer, told",
+    [
+        (lambda: 1.0, "Return 2 things, mean, std, in this order; yours is the float 1.0."),
+        (lambda: (1, 2, 3), "yours is a tuple of 3 items."),
+        (lambda: (1, None), "The std that you return is None."),
+        (lambda: (1, 3), "wrong std"),
+        (lambda: [1, 2], ""),
+    ],
+)
+def test_several_things_are_returned_together(answer, told):
+    @exercise("summary")
+    def summary(answer, trial):
+        mean, std = trial.parts(trial.call(answer), "mean", "std")
+        trial.expect_close(mean, 1.0)
+        trial.expect_close(std, 2.0, "wrong std")
+
+    assert told in examine("summary", answer).text
+    assert examine("summary", answer).state == ("not yet" if told else "correct")
+
+
+def test_answers_may_change_their_inputs_and_global_randomness(averaging):
+    def careless(logits):
+        torch.manual_seed(0), np.random.seed(0), random.seed(0)  # noqa: NPY002
+        torch.rand(3), np.random.rand(3), random.random()  # noqa: NPY002
+        found = right(logits)
+        logits.zero_()
+        return found
+
+    def state():
+        numpy_state = np.random.get_state()  # noqa: NPY002
+        return torch.get_rng_state().tolist(), numpy_state[1].tolist(), numpy_state[2], random.getstate()
+
+    before = state()
+    assert examine(averaging, careless).state == "correct"
+    assert state() == before
+
+
+def test_equal_seeds_draw_equal_inputs_and_others_do_not(averaging):
+    inputs = []
+    for seed in (1, 1, 2, None, None):
+        examine(averaging, lambda logits: inputs.append(logits.tolist()), seed)
+    assert inputs[0] == inputs[1]
+    assert len({json.dumps(one) for one in inputs}) == 4
+
+
+def test_a_random_answer_repeats_with_the_seed_and_differs_between_calls():
+    seen = []
+
+    @exercise("draw", trials=1)
+    def draw(answer, trial):
+        seen.append([float(trial.call(answer, 1)) for _ in range(2)])
+
+    for _ in range(2):
+        examine("draw", lambda n: torch.rand(n), seed=3)
+    assert seen[0] == seen[1]
+    assert seen[0][0] != seen[0][1]
+
+
+def test_hints_open_one_by_one(averaging, capsys):
+    def shown():
+        return [
+            hint for hint in ("nudge", "push", "the answer, nearly") if hint in capsys.readouterr().out
+        ] or None
+
+    def text():
+        return capsys.readouterr().out
+
+    check(averaging, stub)
+    assert "Hint" not in text()
+    check(averaging, 3)
+    assert "Hint 1 of 3: nudge" in (first := text()) and "push" not in first
+    check.hint(averaging)
+    assert "Hint 2 of 3: push" in text()
+    check(averaging, 3)
+    assert "Hint 3 of 3: the answer, nearly" in (third := text()) and "solutions/" in third
+    check(averaging, 3)
+    assert "Hint 3 of 3" in text()
+    check(averaging, right)
+    assert "Hint" not in text()
+
+
+def test_score_card_counts_points_and_names_what_was_not_run(averaging, capsys):
+    @exercise("second-one", points=3)
+    def second(answer, trial):
+        trial.expect_number(answer, 2.0)
+
+    score_card()
+    assert "Run the checks above first." in capsys.readouterr().out
+    check("average-probabilities", right)
+    score_card()
+    card = capsys.readouterr().out
+    assert "1 of 2 exercises correct · 2 of 5 points" in card
+    assert "○ not attempted   0 / 3   Second one" in card
+    check("second-one", 7)
+    score_card()
+    card = capsys.readouterr().out
+    assert "1 of 2 exercises correct · 2 of 5 points" in card
+    assert "◐ not yet         0 / 3   Second one" in card
+    check("second-one", 2)
+    score_card()
+    assert "2 of 2 exercises correct · 5 of 5 points" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("phase", ["autograde", "validate"])
+def test_under_nbgrader_only_a_correct_answer_does_not_raise(averaging, monkeypatch, phase):
+    monkeypatch.setenv("NBGRADER_EXECUTION", phase)
+    check(averaging, right)
+    for answer, state in ((stub, "not attempted"), (no_return, "not yet")):
+        with pytest.raises(_machine.NotCorrect, match=state):
+            check(averaging, answer)
+
+
+def test_warnings_cost_no_points(averaging, capsys):
+    """nbgrader gives no points to a cell that writes to stderr."""
+
+    def talkative(logits):
+        import sys
+
+        print("careful", file=sys.stderr)
+        return right(logits)
+
+    check(averaging, talkative)
+    out, err = capsys.readouterr()
+    assert "careful" in out and not err
+
+
+def test_prints_are_shown_for_one_trial(averaging, capsys):
+    calls = []
+
+    def fails_at_the_third(logits):
+        calls.append(1)
+        print(f"call {len(calls)}")
+        return right(logits) if len(calls) < 3 else None
+
+    check(averaging, fails_at_the_third)
+    out = capsys.readouterr().out
+    assert "call 3" in out and "call 1" not in out and "call 2" not in out
+
+
+def test_check_gives_nbgrader_nothing_to_read_as_partial_points(averaging):
+    assert check(averaging, right) is None
+
+
+def test_html_marks_code_and_escapes_the_rest(averaging):
+    result = examine(averaging, lambda logits: "<b>")
+    page = exercises._show.result(result, ()).html
+    assert "&lt;b&gt;" in page and "<code>&lt;lambda&gt;</code>" in page
+
+
+def test_unknown_id_names_close_ones(averaging):
+    with pytest.raises(LookupError, match='no exercise "average-probability".*"average-probabilities"'):
+        check("average-probability", right)
+
+
+def test_bad_registrations_are_refused():
+    with pytest.raises(TypeError, match="tuple of texts"):
+        exercise("a", hints="one")
+    with pytest.raises(ValueError, match="at least 1"):
+        exercise("a", points=0)
+
+
+def test_one_id_in_two_lessons_is_refused(averaging):
+    def other(answer, trial): ...
+
+    other.__module__ = "bdlcore.exercises.checks.other_lesson"
+    with pytest.raises(ValueError, match="used in test_machine and in other_lesson"):
+        exercise(averaging)(other)
+
+
+def test_find_the_bug_reads_not_attempted_until_something_changes():
+    @exercise("fix-the-scale")
+    def fix(answer, trial):
+        variance = trial.rand(4) + 1.5
+        got = trial.call(answer, variance)
+        trial.unchanged_if_close(got, variance)
+        trial.expect_close(got, variance.sqrt(), "That is not the standard deviation.")
+
+    assert examine("fix-the-scale", lambda variance: variance).state == "not attempted"
+    assert "handed out" in examine("fix-the-scale", lambda variance: variance).text
+    assert examine("fix-the-scale", lambda variance: variance**2).state == "not yet"
+    assert examine("fix-the-scale", lambda variance: variance**0.5).state == "correct"
+
+
+CHOICES = [
+    ("b", "correct", ""),
+    (" B ", "correct", ""),
+    (["b"], "correct", ""),
+    ("a", "not yet", "a is wrong since"),
+    ("bc", "not yet", 'Answer with one of "a", "b", "c"'),
+    ("a b", "not yet", "Answer with one of"),
+    (2, "not yet", "the answer is the int 2"),
+    ("", "not yet", "Answer with one of"),
+    (..., "not attempted", ""),
+]
+
+
+@pytest.mark.parametrize("answer, state, told", CHOICES)
+def test_one_choice(answer, state, told):
+    @exercise("choose", trials=1)
+    def choose(answer, trial):
+        trial.expect_choice(answer, "b", because={"a": "a is wrong since ...", "c": "c is wrong since ..."})
+
+    result = examine("choose", answer)
+    assert result.state == state and told in result.text
+    assert "seed" not in exercises._show.result(result, ()).text  # nothing was random
+
+
+@pytest.mark.parametrize(
+    "answer, state, told",
+    [
+        ("a, c", "correct", ""),
+        ({"c", "a"}, "correct", ""),
+        ("a", "not yet", "something is missing"),
+        ("a b", "not yet", "b is wrong"),
+    ],
+)
+def test_several_choices(answer, state, told):
+    @exercise("choose", trials=1)
+    def choose(answer, trial):
+        trial.expect_choice(answer, {"a", "c"}, because={"b": "b is wrong"})
+
+    result = examine("choose", answer)
+    assert result.state == state and told in result.text
+
+
+@pytest.mark.parametrize(
+    "answer, state, told",
+    [
+        (0.5, "correct", ""),
+        (torch.tensor([0.5004]), "correct", ""),
+        (np.float32(0.5), "correct", ""),
+        (0.6, "not yet", "count again"),
+        (
+            torch.zeros(2),
+            "not yet",
+            "One finite number is asked for, but the answer is a tensor of shape (2,)",
+        ),
+        (True, "not yet", "One finite number"),
+        (float("nan"), "not yet", "One finite number"),
+        ("0.5", "not yet", "is the text '0.5', not numbers"),
+        (lambda: 0.5, "not yet", "does it still have to be called?"),
+    ],
+)
+def test_number(answer, state, told):
+    @exercise("number", trials=1)
+    def number(answer, trial):
+        trial.expect_number(answer, 0.5, "count again")
+
+    result = examine("number", answer)
+    assert result.state == state and told in result.text
+    assert "0.5" not in result.message.replace("'0.5'", "")  # the number wanted is not given away
+
+
+def test_random_answers_are_judged_by_their_standard_error():
+    @exercise("sample", trials=1)
+    def sample(answer, trial):
+        draws = trial.tensor(trial.call(answer, 2000), ndim=2)
+        trial.expect_mean(
+            (draws - 1.0) ** 2, torch.full((3,), 4.0), "That is the variance as a standard deviation."
+        )
+
+    passed = [examine("sample", lambda n: 1 + 2 * torch.randn(n, 3), seed).state for seed in range(200)]
+    assert passed.count("correct") == 200
+    for seed in range(20):
+        assert "standard deviation" in examine("sample", lambda n: 1 + 4 * torch.randn(n, 3), seed).text
+    assert "should have 2 axes" in examine("sample", lambda n: torch.randn(n)).text
+    assert "At least two draws" in examine("sample", lambda n: torch.randn(1, 3)).text
+
+
+@pytest.mark.parametrize(
+    "function, nothing",
+    [
+        (stub, True),
+        (lambda: None, True),
+        (lambda: 0.5, False),
+        (no_return, False),
+        (print, False),
+        (right, False),
+    ],
+)
+def test_stubs_are_told_from_functions_without_return(function, nothing):
+    assert _reading.does_nothing(function) is nothing
+
+
+def test_a_method_can_be_a_stub():
+    class Sampler:
+        def step(self):
+            """Takes a step."""
+
+    assert _reading.does_nothing(Sampler().step)
+
+
+def test_variants_judge_and_show(averaging, capsys):
+    v = variants(averaging)
+    v.right(right)
+    v.right(value=loop, name="with a loop")
+
+    @v.wrong("averaged the LOGITS")
+    def averages_logits(logits):
+        return logits.mean(0).softmax(-1)
+
+    v.show()
+    table = capsys.readouterr().out
+    assert "with a loop (right): correct" in table
+    assert "averages_logits (wrong): not yet. You averaged the logits." in table
+    with pytest.raises(ValueError, match="two variants are named averages_logits"):
+        v.wrong("logits")(averages_logits)
+
+
+def test_variants_that_break_their_promise_are_reported(averaging):
+    v = variants(averaging)
+    v.right(wrong_axis)
+    v.wrong("logits", value=right)
+    v.wrong("logits", value=bad_axis)
+    v.wrong("logits", value=stub)
+    with pytest.raises(AssertionError) as error:
+        v.show()
+    told = str(error.value)
+    assert "right answer wrong_axis must pass, but it reads" in told
+    assert 'wrong answer right must fail, but it reads "correct"' in told
+    assert "wrong answer bad_axis must be told 'logits', but" in told
+    assert 'wrong answer stub must fail, but it reads "not attempted"' in told
+
+
+def test_variants_ask_for_a_telling_fragment(averaging):
+    for fragment in ("", "no", right):
+        with pytest.raises(ValueError, match="part of the message"):
+            variants(averaging).wrong(fragment)
+    with pytest.raises(TypeError, match="give a function"):
+        variants(averaging).right(name="nothing")
+
+
+def test_a_check_is_instant(averaging):
+    examine(averaging, right)
+    start = time.perf_counter()
+    for _ in range(10):
+        examine(averaging, right)
+    assert time.perf_counter() - start < 5

@@ -1,0 +1,356 @@
+"""SGLD and SGHMC: their draws have the closed form's moments, widened by exactly what discretisation adds."""
+
+import math
+
+import pytest
+import torch
+from conjugate import conjugate
+
+import bdlcore as bdl
+from bdlcore.inference.sgmcmc import sghmc_step, sgld_step
+
+METHODS = {"sgld": bdl.sgld, "sghmc": bdl.sghmc}
+TEMPERATURES = [
+    ("temperature", 0.1),
+    ("temperature", 0.5),
+    ("temperature", 1.0),
+    ("temperature", 2.0),
+    ("likelihood_temperature", 0.1),
+    ("likelihood_temperature", 0.5),
+    ("likelihood_temperature", 2.0),
+]
+
+
+@pytest.fixture(scope="module")
+def linear():
+    return conjugate()
+
+
+def effective(z, chains):
+    """Effective number of draws for the worst direction."""
+    return bdl.ess(z.unflatten(0, (chains, -1))).min().item()
+
+
+# --- exact up to a known discretisation error ---
+
+
+@pytest.mark.parametrize(("name", "T"), TEMPERATURES)
+def test_sgld_has_its_stationary_variance_at_every_temperature(linear, name, T):
+    """Var = 1/(1 - eps c/4) of the target's in a direction of curvature c: temperature enters once, the right way."""
+    _, curvature = linear.standardised(torch.zeros(1, 3, dtype=torch.float64), **{name: T})
+    eps = 1.2 / curvature.max().item()
+    run = bdl.sgld(
+        *linear.data, chains=48, draws=150, warmup=40, thinning=3, step_size=eps, seed=1, **{name: T}
+    )
+    z, _ = linear.standardised(run.stack.theta, **{name: T})
+    error = 1 / math.sqrt(effective(z, 48))
+    assert error < 0.025
+    assert z.mean(0).abs().max() < 5 * error
+    want = 1 / (1 - eps * curvature / 4)
+    torch.testing.assert_close(z.var(0), want, rtol=5 * math.sqrt(2) * error, atol=0)
+    assert want.max() > 1.4, "this test could not tell"
+    # it averages theta times the gradient, whose noise grows with the mean of theta over its width
+    noise = 0.05 * max(1.0, (0.5 / T) ** 0.5)
+    assert run.configurational_temperature.mean().item() == pytest.approx(want.mean().item(), rel=noise)
+
+
+@pytest.mark.parametrize(
+    ("friction", "name", "T"),
+    [
+        (0.1, "temperature", 0.1),
+        (0.1, "temperature", 0.5),
+        (0.1, "temperature", 2.0),
+        (0.1, "likelihood_temperature", 2.0),
+        (0.5, "temperature", 1.0),
+        (0.5, "likelihood_temperature", 0.1),
+        (1.0, "likelihood_temperature", 0.5),
+    ],
+)
+def test_sghmc_has_its_stationary_variance_at_every_temperature_and_friction(linear, friction, name, T):
+    """Var = 1/(1 - h^2 c/(2 (2 - friction))) of the target's; noise of the wrong size would show as a factor."""
+    _, curvature = linear.standardised(torch.zeros(1, 3, dtype=torch.float64), **{name: T})
+    h = math.sqrt(0.9 / curvature.max().item())
+    run = bdl.sghmc(
+        *linear.data,
+        friction=friction,
+        chains=48,
+        draws=150,
+        warmup=40,
+        thinning=3,
+        step_size=h,
+        seed=1,
+        **{name: T},
+    )
+    z, _ = linear.standardised(run.stack.theta, **{name: T})
+    error = 1 / math.sqrt(effective(z, 48))
+    assert error < 0.025
+    assert z.mean(0).abs().max() < 5 * error
+    want = 1 / (1 - h**2 * curvature / (2 * (2 - friction)))
+    torch.testing.assert_close(z.var(0), want, rtol=5 * math.sqrt(2) * error, atol=0)
+
+
+def test_small_steps_are_exact_and_one_run_can_hold_many_temperatures_and_steps(linear):
+    T = torch.tensor([0.25, 1.0, 4.0], dtype=torch.float64).repeat_interleave(16)
+    h = 0.03 * T.sqrt()
+    run = bdl.sghmc(
+        *linear.data,
+        chains=48,
+        draws=150,
+        warmup=100,
+        thinning=6,
+        temperature=T,
+        step_size=h,
+        friction=0.2,
+        seed=2,
+    )
+    for i, t in enumerate([0.25, 1.0, 4.0]):
+        z, curvature = linear.standardised(run.draws[16 * i : 16 * (i + 1)].flatten(0, 1), temperature=t)
+        bias = 0.03**2 * t * curvature.max() / (2 * (2 - 0.2))
+        assert bias < 0.025
+        torch.testing.assert_close(z.var(0), torch.ones(3, dtype=z.dtype), rtol=0.13, atol=0)
+        assert z.mean(0).abs().max() < 0.15
+    assert (run.configurational_temperature - 1).abs().mean() < 0.1
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_width_shrinks_with_the_number_of_data_though_batches_stay_the_same(method):
+    """Without the factor N / batch_size in the gradient, the width would be that of one batch, whatever N."""
+    stds = []
+    for n in (40, 160):
+        problem = conjugate(n)
+        run = METHODS[method](
+            *problem.data, batch_size=10, chains=24, draws=80, warmup=150, thinning=10, seed=3
+        )
+        weights, exact = run.stack.weights, problem.exact()
+        std = exact.covariance.diagonal().sqrt()
+        stds.append(weights.std(0).mean().item())
+        torch.testing.assert_close(weights.std(0), std, rtol=0.15, atol=0)
+        assert ((weights.mean(0) - exact.mean) / std).abs().max() < 0.3
+    assert stds[0] / stds[1] == pytest.approx(2.0, rel=0.15)
+
+
+def test_independent_noise_of_minibatches_widens_by_its_known_amount(linear):
+    """eps V/4 on top of the discretisation: gradients with added noise of variance V play the minibatches."""
+    g = torch.Generator().manual_seed(0)
+    curvature, V, eps, S = 30.0, 60.0, 0.02, 4000
+    theta, total = torch.zeros(S, 1, dtype=torch.float64), 0.0
+    step = torch.full((S,), eps, dtype=torch.float64)
+    for t in range(120):
+        gradient = -curvature * theta + math.sqrt(V) * torch.randn(S, 1, generator=g, dtype=torch.float64)
+        theta = sgld_step(theta, gradient, step, torch.randn(S, 1, generator=g, dtype=torch.float64))
+        total += theta.square().mean().item() / 60 if t >= 60 else 0
+    want = (1 + eps * V / 4) / (1 - eps * curvature / 4)
+    assert total * curvature == pytest.approx(want, rel=0.03)
+
+
+def test_sgld_is_sghmc_with_full_friction():
+    theta, momentum, gradient, noise = torch.randn(4, 5, 3, generator=torch.Generator().manual_seed(0))
+    h = torch.rand(5, generator=torch.Generator().manual_seed(1))
+    moved, _ = sghmc_step(theta, momentum, gradient, h, 1.0, noise)
+    torch.testing.assert_close(moved, sgld_step(theta, gradient, 2 * h**2, noise))
+
+
+def test_one_step_is_the_papers():
+    theta, momentum, gradient, noise = torch.randn(4, 1, 2, generator=torch.Generator().manual_seed(0))
+    for i in range(2):
+        want = theta[0, i] + 0.3 / 2 * gradient[0, i] + math.sqrt(0.3) * noise[0, i]
+        torch.testing.assert_close(sgld_step(theta, gradient, torch.tensor([0.3]), noise)[0, i], want)
+    # SGD with momentum on the velocity v = h p, with learning rate h^2 and added noise of variance 2 friction h^2
+    velocity = 0.8 * 0.3 * momentum + 0.09 * gradient + 0.3 * math.sqrt(0.4) * noise
+    moved, after = sghmc_step(theta, momentum, gradient, torch.tensor([0.3]), 0.2, noise)
+    torch.testing.assert_close(moved, theta + velocity)
+    torch.testing.assert_close(0.3 * after, velocity)
+
+
+def test_a_step_size_is_chosen_that_suits_the_curvature(linear):
+    _, curvature = linear.standardised(torch.zeros(1, 3, dtype=torch.float64))
+    run = bdl.sgld(*linear.data, chains=3, draws=4, warmup=0)
+    torch.testing.assert_close(
+        run.step_size * curvature.max() / 4, torch.full((3,), 0.25).double(), rtol=0.01, atol=0
+    )
+    warm = bdl.sgld(*linear.data, chains=3, draws=4, warmup=0, temperature=4.0)
+    torch.testing.assert_close(warm.step_size, 4 * run.step_size, rtol=0.02, atol=0)
+    batched = bdl.sgld(*linear.data, chains=3, draws=4, warmup=0, batch_size=3)
+    assert (batched.step_size < 0.5 * run.step_size).all()
+
+
+def test_configurational_temperature_is_that_of_the_posterior_not_of_the_batches():
+    problem = conjugate(100)
+    run = bdl.sgld(*problem.data, chains=32, draws=300, warmup=100, thinning=4, batch_size=10, seed=2)
+    z, _ = problem.standardised(run.stack.theta)
+    assert run.configurational_temperature.mean().item() == pytest.approx(z.var(0).mean().item(), abs=0.07)
+
+
+# --- which steps are draws ---
+
+
+def test_draws_are_the_states_of_one_unbroken_chain(linear):
+    """A chain that restarts after its burn-in, or returns other than every `thinning`-th state, would differ here."""
+    common = {"chains": 2, "step_size": 0.01, "seed": 4, "initial_steps": 5}
+    for method, settings in [(bdl.sgld, {}), (bdl.sghmc, {}), (bdl.sgld, {"batch_size": 4})]:
+        every = method(*linear.data, draws=24, warmup=0, thinning=1, **common, **settings)
+        some = method(*linear.data, draws=5, warmup=4, thinning=4, **common, **settings)
+        assert every.draws.shape == (2, 24, 3) and some.draws.shape == (2, 5, 3) and len(some.stack) == 10
+        assert torch.equal(some.draws, every.draws[:, 7::4])
+        start = method(*linear.data, draws=1, warmup=0, thinning=1, **common, **settings)
+        assert torch.equal(start.draws, every.draws[:, :1])
+
+
+@pytest.mark.parametrize("schedule", ["polynomial", "cosine"])
+def test_decaying_steps_lose_their_bias(linear, schedule):
+    """A step whose stationary variance would be 1.67 times too large, decayed over each of four cycles."""
+    _, curvature = linear.standardised(torch.zeros(1, 3, dtype=torch.float64))
+    eps = 1.6 / curvature.max().item()
+    run = bdl.sgld(
+        *linear.data,
+        chains=32,
+        draws=80,
+        warmup=100,
+        thinning=5,
+        cycles=4,
+        schedule=schedule,
+        step_size=eps,
+        seed=5,
+    )
+    z, _ = linear.standardised(run.stack.theta)
+    assert (z.var(0) - 1).abs().max() < 0.2
+    assert z.mean(0).abs().max() < 0.15
+    assert run.configurational_temperature.mean().item() == pytest.approx(1.0, abs=0.15)
+
+
+def test_a_schedule_multiplies_the_learning_rate_of_either_method(linear):
+    common = {"chains": 2, "draws": 5, "warmup": 2, "seed": 1}
+    for method, first, same in [(bdl.sgld, 0.04, 0.01), (bdl.sghmc, 0.1, 0.05)]:
+        scheduled = method(*linear.data, step_size=first, schedule=lambda share: 0.25, **common)
+        torch.testing.assert_close(scheduled.draws, method(*linear.data, step_size=same, **common).draws)
+
+
+# --- stack = loop ---
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_chains_do_not_depend_on_their_company(model, regression, method):
+    x, y = regression
+    T = torch.tensor([0.5, 1.0, 2.0, 4.0], dtype=x.dtype)
+    run = {"draws": 6, "warmup": 3, "thinning": 2, "initial_steps": 20, "batch_size": 5, "seed": 6}
+    whole = METHODS[method](model, x, y, chains=4, temperature=T, **run)
+    for i in range(4):
+        one = METHODS[method](model, x, y, chains=range(i, i + 1), temperature=T[i : i + 1], **run)
+        torch.testing.assert_close(one.draws, whole.draws[i : i + 1])
+        torch.testing.assert_close(one.log_density, whole.log_density[i : i + 1])
+    part = METHODS[method](model, x, y, chains=range(2, 4), temperature=T[2:], chunk_size=1, **run)
+    torch.testing.assert_close(part.draws, whole.draws[2:])
+
+
+def test_what_is_reported_belongs_to_the_draws(linear):
+    run = bdl.sgld(*linear.data, chains=3, draws=5, warmup=10, thinning=2, step_size=0.01, temperature=2.0)
+    value, gradient = bdl.LogPosterior(*linear.data, temperature=2.0)(run.stack.theta)
+    torch.testing.assert_close(run.log_density.flatten(), value)
+    assert run.rhat.shape == run.ess.shape == (15, 1)
+    assert run.gradient_evaluations == 3 * (300 + 1 + 10 + 2 * 5)
+    quick = bdl.sgld(*linear.data, chains=3, draws=5, warmup=0, thinning=2, step_size=0.01, batch_size=5)
+    assert quick.gradient_evaluations == 3 * (300 + 1 + 2 * 5 + 5) / 3
+    start = model_start(linear, 3)
+    pull = -((run.stack.theta - start.repeat_interleave(5, 0)) * gradient).sum(1).view(3, 5).mean(1) / 3
+    torch.testing.assert_close(run.configurational_temperature, pull)
+    assert "configurational temperature" in repr(run)
+
+
+def model_start(linear, chains):
+    """The optimised prior draws that chains start from."""
+    return bdl.sgld(
+        *linear.data, chains=chains, draws=1, warmup=0, thinning=1, step_size=1e-30, temperature=2.0
+    ).stack.theta
+
+
+def test_chains_start_where_they_are_told(linear):
+    stack = linear.model.sample_prior(2, seed=0, dtype=torch.float64)
+    run = bdl.sghmc(*linear.data, chains=2, draws=1, warmup=0, thinning=1, step_size=1e-12, initial=stack)
+    torch.testing.assert_close(run.stack.theta, stack.theta)
+    prior = bdl.sghmc(*linear.data, chains=2, draws=1, warmup=0, thinning=1, step_size=1e-12, initial_steps=0)
+    torch.testing.assert_close(prior.stack.theta, stack.theta)
+
+
+# --- trouble ---
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_chain_that_runs_away_is_named_with_its_remedy(linear, method):
+    steps = torch.tensor([0.01, 10.0], dtype=torch.float64)
+    message = r"chain\(s\) \[1\] became NaN or infinite at step \d+; use a smaller step_size than 0.01"
+    with pytest.raises(RuntimeError, match=message):
+        METHODS[method](*linear.data, chains=2, draws=200, step_size=steps)
+
+
+def test_an_interrupted_run_keeps_its_draws(linear, monkeypatch):
+    taken = 0
+
+    def interrupted(*arguments):
+        nonlocal taken
+        taken += 1
+        if taken > 25:
+            raise KeyboardInterrupt
+        return sgld_step(*arguments)
+
+    monkeypatch.setattr("bdlcore.inference.sgmcmc.sgld_step", interrupted)
+    with pytest.warns(UserWarning, match="returning the 7 of 100 draws"):
+        run = bdl.sgld(*linear.data, chains=2, draws=100, warmup=10, thinning=2, step_size=0.01)
+    assert run.draws.shape == (2, 7, 3) and run.log_density.shape == (2, 7)
+    assert torch.isfinite(run.draws).all()
+    taken = 20
+    with pytest.raises(KeyboardInterrupt):
+        bdl.sgld(*linear.data, chains=2, draws=100, warmup=10, thinning=2, step_size=0.01)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"chains": 0}, ValueError, "chains must be at least 1, got 0"),
+        ({"draws": 0}, ValueError, "draws must be at least 1"),
+        ({"warmup": -1}, ValueError, "warmup must be at least 0"),
+        ({"thinning": 0}, ValueError, "thinning must be at least 1"),
+        ({"thinning": 1.5}, TypeError, "thinning must be a whole number"),
+        ({"cycles": 2}, ValueError, "multiple of cycles, got 5 draws in 2 cycles"),
+        (
+            {"schedule": "linear"},
+            ValueError,
+            "one of constant, polynomial, cosine or a function, got 'linear'",
+        ),
+        ({"schedule": lambda r: r}, ValueError, r"schedule\(0\) gave 0.0; it must return positive"),
+        ({"step_size": 0.0}, ValueError, "step_size must be positive and finite, got 0.0"),
+        ({"step_size": torch.ones(3)}, ValueError, r"step_size must .* shape \(2,\); got \(3,\)"),
+        ({"temperature": -1.0}, ValueError, "temperature must be positive"),
+        ({"temperature": torch.ones(3)}, ValueError, r"temperature must .* shape \(2,\)"),
+        ({"likelihood_temperature": 0.0}, ValueError, "likelihood_temperature must be positive"),
+        ({"batch_size": 0}, ValueError, "batch_size must be at least 1"),
+        ({"initial_steps": -1}, ValueError, "initial_steps must be at least 0"),
+        ({"probe": torch.zeros(2, 5)}, ValueError, "takes 2 input"),
+    ],
+)
+@pytest.mark.parametrize("method", METHODS)
+def test_bad_settings_are_named(linear, method, arguments, error, message):
+    with pytest.raises(error, match=message):
+        METHODS[method](*linear.data, **{"chains": 2, "draws": 5, "warmup": 0} | arguments)
+
+
+def test_bad_friction_start_and_data_are_named(linear):
+    for friction in (0.0, 1.5, -0.1):
+        with pytest.raises(ValueError, match=r"friction must lie in \(0, 1\]"):
+            bdl.sghmc(*linear.data, friction=friction)
+    three = linear.model.sample_prior(3, seed=0, dtype=torch.float64)
+    with pytest.raises(ValueError, match="3 rows for 2 chains; give one row per chain"):
+        bdl.sgld(*linear.data, chains=2, initial=three)
+    with pytest.raises(ValueError, match="NaN"):
+        bdl.sgld(linear.model, linear.x * math.nan, linear.y)
+
+
+def test_only_draws_are_kept_in_memory(linear, monkeypatch):
+    """Thinned states are not stored on the way: the run allocates (chains, draws, D) and nothing that grows."""
+    sizes = []
+    new_empty = torch.Tensor.new_empty
+    monkeypatch.setattr(
+        torch.Tensor, "new_empty", lambda self, *size: sizes.append(size) or new_empty(self, *size)
+    )
+    bdl.sgld(*linear.data, chains=2, draws=4, warmup=50, thinning=25, step_size=0.01)
+    assert (2, 4, 3) in sizes
+    assert all(math.prod(size if isinstance(size[0], int) else size[0]) <= 2 * 4 * 3 for size in sizes)

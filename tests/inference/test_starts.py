@@ -1,0 +1,18 @@
+"""The curvature at a start against the exact one."""
+
+import pytest
+import torch
+from conjugate import conjugate
+
+from bdlcore.inference.run import Run
+from bdlcore.inference.starts import largest_curvature
+
+
+def test_curvature_is_measured_on_part_of_much_data():
+    problem = conjugate(5000)
+    run = Run("SGLD", "chain", *problem.data, 2, seed=0)
+    theta = torch.zeros(2, 3, dtype=torch.float64)
+    curvature = largest_curvature(run, theta)
+    want = problem.standardised(theta)[1].max()
+    torch.testing.assert_close(curvature, want.expand(2), rtol=0.1, atol=0)
+    assert run.gradients == pytest.approx(30 * 2000 / 5000)

@@ -1,0 +1,57 @@
+"""Tempered log posteriors against their definition, and minibatches against all data."""
+
+import pytest
+import torch
+from conjugate import conjugate
+
+import bdlcore as bdl
+
+
+@pytest.mark.parametrize("T", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("T_lik", [0.5, 1.0, 3.0])
+def test_temperature_divides_the_right_terms(model, regression, T, T_lik):
+    x, y = regression
+    theta = model.sample_prior(3, seed=0, dtype=x.dtype).theta.requires_grad_()
+    want = (model.log_likelihood(theta, x, y) / T_lik + model.log_prior(theta)) / T
+    (slope,) = torch.autograd.grad(want.sum(), theta)
+    for temperatures in [(T, T_lik), (torch.full((3,), T), torch.full((3,), T_lik))]:
+        value, gradient = bdl.LogPosterior(model, x, y, *temperatures, chunk_size=2)(theta.detach())
+        torch.testing.assert_close(value, want.detach())
+        torch.testing.assert_close(gradient, slope)
+
+
+def test_many_temperatures_of_both_kinds_can_be_rows_of_one_density():
+    case = conjugate()
+    theta = case.model.sample_prior(4, seed=0, dtype=torch.float64).theta
+    T = torch.tensor([0.1, 0.5, 1.0, 2.0], dtype=torch.float64)
+    cold, gradient = bdl.LogPosterior(*case.data, temperature=T, likelihood_temperature=T.flip(0))(theta)
+    for row in range(4):
+        alone = bdl.LogPosterior(*case.data, T[row].item(), T[3 - row].item())
+        value, slope = alone(theta[row : row + 1])
+        torch.testing.assert_close(cold[row : row + 1], value)
+        torch.testing.assert_close(gradient[row : row + 1], slope)
+
+
+def test_minibatches_estimate_the_full_gradient_without_bias(model, regression):
+    x, y = regression
+    density = bdl.LogPosterior(model, x, y, 0.7, 2.0)
+    theta = model.sample_prior(3, seed=0, dtype=x.dtype).theta
+    value, gradient = density(theta)
+    batches = [density.on_batch(index)(theta) for index in torch.arange(12).split(4)]
+    torch.testing.assert_close(sum(v for v, _ in batches) / 3, value)
+    torch.testing.assert_close(sum(g for _, g in batches) / 3, gradient)
+
+
+def test_batches_go_through_the_data_and_fill_a_pass_of_their_own_size():
+    x = torch.arange(10_000, dtype=torch.float32)[:, None]
+    model = bdl.Model(bdl.nets.mlp(1, 64, 1), bdl.GaussianPrior(1.0), bdl.Gaussian(0.1))
+    density = bdl.LogPosterior(model, x, x[:, 0])
+    batches = density.batches(100, torch.Generator().manual_seed(0))
+    seen = [next(batches) for _ in range(101)]
+    epoch = torch.cat([batch.x[:, 0] for batch in seen[:100]])
+    assert torch.equal(epoch.sort().values, x[:, 0])
+    assert not torch.equal(seen[0].x, seen[100].x)
+    assert seen[0].chunk_size >= 10 * density.chunk_size
+    given = bdl.LogPosterior(model, x, x[:, 0], chunk_size=3)
+    assert next(given.batches(100, None)).chunk_size == 3
+    assert next(density.batches(10_000, None)) is next(density.batches(None, None)) is density
