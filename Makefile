@@ -3,7 +3,7 @@
 # Choices, given as `make lab NAME=value`:
 #   PYTHON=python3.12     the Python to build on (default: the first suitable one found)
 #   TORCH=cpu             PyTorch's CPU build on Linux: smaller; other values as for uv's --torch-backend
-#   LABFLAGS=--no-browser, PYTESTFLAGS='-k hmc', NOTEBOOKS=lessons/…, SEEDS=5, PINFLAGS=--upgrade
+#   LABFLAGS=--no-browser, PYTESTFLAGS='-k hmc', NOTEBOOKS=lessons/…, SEEDS=5, SOAKFLAGS=--fresh, PINFLAGS=--upgrade
 
 PYTHON ?=
 TORCH ?=
@@ -11,6 +11,7 @@ LABFLAGS ?=
 PYTESTFLAGS ?=
 NOTEBOOKS ?=
 SEEDS ?= 5
+SOAKFLAGS ?=
 PINFLAGS ?=
 
 # Nearly any Python can start the set-up, which finds or downloads the one to build on.
@@ -21,7 +22,7 @@ SETUP = $(or $(ANY_PYTHON),$(error No Python 3.8 or newer was found. Install Pyt
 RUN = .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help env env-test env-reference lab test reference exercises readme reseed execute bench lint format pins clean
+.PHONY: help env env-test env-reference lab test reference exercises readme reseed soak execute bench lint format pins clean
 
 help: ## Show this list
 	@echo 'make lab and make test are all you need; each sets up everything on its first run.'
@@ -60,6 +61,9 @@ readme: env-test ## Write README's claims table, course map and kill score from 
 
 reseed: env-test ## Run every lesson on SEEDS fresh seeds and report how often each verdict holds
 	$(RUN) tools/reseed.py $(SEEDS) $(NOTEBOOKS)
+
+soak: env-test ## Run the unit tests on other random streams and instruction sets, and report what fails
+	$(RUN) tools/soak.py $(SOAKFLAGS)
 
 bench: env-reference ## Measure speed against loops, vmap and other libraries, which are installed first
 	$(RUN) -m benchmarks

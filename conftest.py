@@ -19,8 +19,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from queue import Empty
 
+import nbval.kernel
 import pytest
-from execute_notebooks import cpu_seconds, kernel_environment
+from execute_notebooks import cpu_seconds, kernel_environment, through_files
+from jupyter_client.manager import KernelManager
 from nbval.kernel import RunningKernel
 from nbval.plugin import IPyNbCell, IPyNbFile, NbCellError
 
@@ -31,6 +33,7 @@ REDRAW_LIMIT_MS = 1000.0
 MESSAGE_PATIENCE = (
     60.0  # nbval waits 5 s for each output of a cell that has finished: too little on a busy machine
 )
+nbval.kernel.KernelManager = lambda **settings: KernelManager(**settings, **through_files())
 
 for library in ("OMP", "MKL", "OPENBLAS"):  # before a test imports torch: each worker has one core
     os.environ.setdefault(f"{library}_NUM_THREADS", "1")
@@ -109,7 +112,7 @@ class LiveDemos(AfterTheCells):
         # in a namespace of its own; await, because a demo may redraw from the kernel's event loop
         source = f"_check = {{}}; exec({code!r}, _check); await _check['main']()"
         before = cpu_seconds(self.parent.kernel.km.provisioner.pid)
-        printed = run_in_kernel(self.parent.kernel, source, timeout=300)
+        printed = run_in_kernel(self.parent.kernel, source, timeout=patience(run.expected))
         run.demo_seconds = cpu_seconds(self.parent.kernel.km.provisioner.pid) - before
         run.demos = [json.loads(line[5:]) for line in printed.splitlines() if line.startswith("DEMO ")]
         assert run.demos, (

@@ -1,9 +1,61 @@
-"""Fixtures that several test modules share."""
+"""Fixtures that several test modules share, and the shift of all seeds that `make soak` uses.
 
+With `--seed-shift k` (or BDL_TEST_SHIFT=k) every seed that a test or bdlcore sets becomes another one. A test of
+what is true must hold under every shift; one that fails under some rests on one random stream, and breaks on a
+processor where the stream leads elsewhere.
+"""
+
+import os
+
+import numpy as np
 import pytest
 import torch
 
 import bdlcore as bdl
+
+STRIDE = 1_000_003  # seeds of neighbouring shifts must not meet: tests use small ones
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    shift = int(os.environ.get("BDL_TEST_SHIFT") or 0)
+    parser.addoption(
+        "--seed-shift", type=int, default=shift, help="shift all seeds of the unit tests (or BDL_TEST_SHIFT)"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if shift := config.getoption("seed_shift"):
+        shift_seeds(STRIDE * shift)
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    shift = config.getoption("seed_shift")
+    return f"all seeds shifted: {shift}" if shift else None
+
+
+def shift_seeds(by: int) -> None:
+    """Add `by` to the seeds of generators that are made from now on, in this process.
+
+    bdlcore turns each (seed, stream, row) into the seed of a torch.Generator, so those are shifted as well.
+    """
+    Plain, seed_all, numpy_generator = torch.Generator, torch.manual_seed, np.random.default_rng
+
+    class AnyGenerator(type(Plain)):
+        def __instancecheck__(cls, instance: object) -> bool:  # torch itself makes plain ones
+            return isinstance(instance, Plain)
+
+    class Shifted(Plain, metaclass=AnyGenerator):
+        def manual_seed(self, seed: int) -> torch.Generator:
+            super().manual_seed(seed + by)
+            return self
+
+    def default_rng(seed: object = None) -> np.random.Generator:
+        return numpy_generator(seed + by if isinstance(seed, int) else seed)
+
+    torch.Generator = Shifted
+    torch.manual_seed = lambda seed: seed_all(seed + by)
+    np.random.default_rng = default_rng
+    torch.manual_seed(0)  # for what draws from the global generator without seeding it
 
 
 @pytest.fixture

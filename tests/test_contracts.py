@@ -142,8 +142,7 @@ class OwnBump:
 
 @pytest.mark.parametrize("network", [Bump, StackedBump, OwnBump])
 def test_a_network_of_ones_own(network):
-    g = torch.Generator().manual_seed(0)
-    x = torch.randn(9, 1, generator=g, dtype=torch.float64)
+    x = torch.linspace(-2, 2, 9, dtype=torch.float64)[:, None]
     y = torch.exp(-(x - 0.3).square())
     made = network()
     model = bdl.Model(made, bdl.GaussianPrior(1.0), bdl.Gaussian(0.1))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 from numbers import Integral, Real
+from os import PathLike
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -21,6 +23,56 @@ def positive(name: str, value: float | Tensor, hint: str = "") -> None:
     )
     if not good:
         raise ValueError(f"{name} must be positive and finite, got {value}. {hint}".strip())
+
+
+def number(name: str, value: float | Tensor, hint: str = "") -> None:
+    """Require one number: Python's, or a tensor of one element (with gradients or not).
+
+    A tensor of several is refused: it would broadcast along whatever axis happens to have its length.
+    """
+    if isinstance(value, Tensor) and value.numel() != 1:
+        raise ValueError(
+            f"{name} must be one number, got a tensor of shape {tuple(value.shape)}. {hint}".strip()
+        )
+    if isinstance(value, bool) or not isinstance(value, Real | Tensor):
+        raise TypeError(f"{name} must be a number, got {value!r}. {hint}".strip())
+
+
+def scale(name: str, value: float | Tensor, zero: bool = False, hint: str = "") -> None:
+    """Require one finite number > 0, or >= 0 with `zero`."""
+    number(name, value, hint)
+    if not (0 <= value if zero else 0 < value) or not value < math.inf:
+        wanted = "at least 0 and finite" if zero else "positive and finite"
+        raise ValueError(f"{name} must be {wanted}, got {value}. {hint}".strip())
+
+
+def numbers(name: str, value: Tensor, whole: bool = False) -> Tensor:
+    """Require a finite tensor with something in it, (N, ...): of floating-point numbers, or `whole` ones as well."""
+    tensor(name, value)
+    if not whole:
+        floating(name, value)
+    nonempty(name, value)
+    if value.ndim == 0:
+        raise ValueError(f"{name} must have shape (N, ...), got a single number. Use {name}[None].")
+    if value.is_floating_point():
+        finite(name, value)
+    return value
+
+
+def nonempty(name: str, value: Tensor) -> Tensor:
+    """Require a tensor with at least one number in it."""
+    if value.numel() == 0:
+        raise ValueError(
+            f"{name} is empty: shape {tuple(value.shape)}. Give at least one datum and one feature."
+        )
+    return value
+
+
+def path(name: str, value: str | PathLike) -> Path:
+    """Require the name of a file or folder."""
+    if not isinstance(value, str | PathLike):
+        raise TypeError(f"{name} must be a path, a str or pathlib.Path, got {type(value).__name__}.")
+    return Path(value)
 
 
 def count(name: str, value: int, minimum: int = 1, hint: str = "") -> int:
@@ -54,14 +106,30 @@ def finite(name: str, value: Tensor) -> None:
         )
 
 
-def inputs(name: str, x: Tensor) -> Tensor:
-    """Require a non-empty, finite floating-point tensor with the data axis first."""
-    if not isinstance(x, Tensor):
-        raise TypeError(
-            f"{name} must be a torch.Tensor, got {type(x).__name__}. Use torch.as_tensor({name})."
-        )
-    if not x.is_floating_point():
+def tensor(name: str, value: Tensor) -> Tensor:
+    """Require a tensor; the remedy depends on what it is instead."""
+    if not isinstance(value, Tensor):
+        remedy = f"Use torch.as_tensor({name})."
+        if hasattr(value, "__iter__") and not hasattr(value, "__len__") or hasattr(value, "dataset"):
+            remedy = f"Put its batches together: torch.cat([x for x, _ in {name}]) and the same for y."
+        raise TypeError(f"{name} must be a torch.Tensor, got {type(value).__name__}. {remedy}")
+    return value
+
+
+def floating(name: str, x: Tensor) -> Tensor:
+    """Require a tensor of floating-point numbers."""
+    if not tensor(name, x).is_floating_point():
         raise TypeError(f"{name} must have a floating-point dtype, got {x.dtype}. Use {name}.float().")
+    return x
+
+
+def inputs(name: str, x: Tensor, integers: bool = False) -> Tensor:
+    """Require a non-empty, finite tensor with the data axis first; whole numbers (tokens) only if `integers`."""
+    tensor(name, x)
+    if not integers:
+        floating(name, x)
+    if x.is_complex() or x.dtype == torch.bool:
+        raise TypeError(f"{name} must hold real numbers, got {x.dtype}. Use {name}.float().")
     if x.ndim < 2:
         raise ValueError(
             f"{name} must have shape (N, D) or (N, channels, height, width), got {tuple(x.shape)}. "
@@ -69,7 +137,8 @@ def inputs(name: str, x: Tensor) -> Tensor:
         )
     if x.shape[0] == 0:
         raise ValueError(f"{name} is empty: shape {tuple(x.shape)}. Give at least one datum.")
-    finite(name, x)
+    if x.is_floating_point():
+        finite(name, x)
     return x
 
 
@@ -81,8 +150,12 @@ def per_row(name: str, value: float | Tensor, rows: int) -> None:
         )
 
 
-def picture(name: str, value: Tensor) -> Tensor:
-    """Require (..., channels, height, width) floating-point pixels of the scale [0, 1]; noise may leave it."""
+def picture(name: str, value: Tensor, drawn: bool = False) -> Tensor:
+    """Require (..., channels, height, width) floating-point pixels of the scale [0, 1]; noise may leave it.
+
+    A picture that is nowhere brighter than the darkest grey of a file, yet not black, was divided by 255 twice. Only
+    what a network has `drawn` may be that dark.
+    """
     if not isinstance(value, Tensor):
         raise TypeError(
             f"{name} must be a torch.Tensor of shape (channels, height, width), got {type(value).__name__}. "
@@ -105,6 +178,11 @@ def picture(name: str, value: Tensor) -> Tensor:
         raise ValueError(
             f"{name} must hold pixels of the scale [0, 1] (with noise, a little beyond), got {low:.3g} to {high:.3g}: "
             "divide by 255."
+        )
+    if not drawn and 0 < max(high, -low) < 1.01 / 255:
+        raise ValueError(
+            f"{name} is almost black: no pixel is beyond {max(high, -low):.2g}, on a scale from 0 to 1. Was it divided "
+            "by 255 twice? Pixels of bdl.load_image, bdl.photo and torchvision's ToTensor lie in [0, 1] already."
         )
     return value
 

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from .._support.progress import progress
 from ..models.model import Model
+from ..nets.protocol import call, constants
 
 _CHUNK = 2**22  # elements of the Jacobians held at a time
 
@@ -66,7 +67,11 @@ def find_blocks(network: nn.Module, names: Sequence[str]) -> dict[str, Block]:
         )
         if type(module) is not nn.Linear and not plain_convolution:
             raise UnsupportedLayers(f"{own[0]} belongs to {module}")
-        blocks[layer] = Block(module, prefix + "weight", None if module.bias is None else prefix + "bias")
+        if prefix + "weight" not in names:
+            raise UnsupportedLayers(f"of layer {layer!r} only the bias is free")
+        blocks[layer] = Block(
+            module, prefix + "weight", prefix + "bias" if prefix + "bias" in names else None
+        )
     return blocks
 
 
@@ -88,7 +93,7 @@ def run(
     handles = [block.module.register_forward_hook(partial(watch, layer)) for layer, block in blocks.items()]
     try:
         with torch.enable_grad():
-            f = torch.func.functional_call(network, parameters, (x,))
+            f = call(network, parameters, x)
     finally:
         for handle in handles:
             handle.remove()
@@ -123,9 +128,9 @@ def output_gradients(
 
 
 def parameters_of(model: Model, theta: Tensor) -> dict[str, Tensor]:
-    """The network's parameters by name, for one whitened setting (D,)."""
-    weights = theta * model.layout.scale(theta)
-    return {name: value[0] for name, value in model.layout.unflatten(weights[None]).items()}
+    """The network's parameters by name, for one whitened setting (D,), with its constants."""
+    named = model.layout.unflatten(model.layout.weights(theta[None]))
+    return constants(model.network, theta) | {name: value[0] for name, value in named.items()}
 
 
 class Jacobian:
@@ -181,7 +186,7 @@ class Jacobian:
 
     def chunks(self, theta: Tensor, x: Tensor, outputs: int) -> Iterator[tuple[slice, Tensor, Tensor]]:
         """(rows of x, f, J) over all of x, few enough rows at a time that J stays small."""
-        size = max(1, _CHUNK // (outputs * self.dim))
+        size = max(1, min(_CHUNK // (outputs * self.dim), self.model.data_per_pass(x)))
         for i in progress(math.ceil(len(x) / size), "Jacobians"):
             rows = slice(i * size, (i + 1) * size)
             yield rows, *self(theta, x[rows])
@@ -191,11 +196,12 @@ class Jacobian:
         chosen = {name: fixed[name] for name in self.names}
 
         def outputs(parameters: dict[str, Tensor], datum: Tensor) -> tuple[Tensor, Tensor]:
-            f = torch.func.functional_call(network, fixed | parameters, (datum[None],))[0]
+            f = call(network, fixed | parameters, datum[None])[0]
             return f, f
 
         of_all = torch.func.vmap(torch.func.jacrev(outputs, has_aux=True), (None, 0))
-        slopes, f = of_all(chosen, x)
+        with torch.enable_grad():
+            slopes, f = of_all(chosen, x)
         J = torch.cat([slopes[name].flatten(2) * self.stds[name] for name in self.names], 2)
         return f.detach(), J
 
@@ -205,7 +211,7 @@ class Jacobian:
         parameters = parameters_of(self.model, theta)
         chosen = {name: parameters[name].clone().requires_grad_() for name in self.names}
         with torch.enable_grad():
-            f = torch.func.functional_call(self.model.network, parameters | chosen, (x,))[0]
+            f = call(self.model.network, parameters | chosen, x)[0].unbind()
         for c in range(min(len(f), 3)):
             g = torch.autograd.grad(f[c], list(chosen.values()), retain_graph=True, materialize_grads=True)
             want = torch.cat([s.flatten() * self.stds[name] for name, s in zip(self.names, g)])
@@ -222,7 +228,7 @@ def last_layer(model: Model, theta: Tensor, x: Tensor) -> tuple[str, ...]:
         if any(True for _ in module.parameters(recurse=False))
     ]
     try:
-        torch.func.functional_call(model.network, parameters_of(model, theta), (x[:1],))
+        call(model.network, parameters_of(model, theta), x[:1])
     finally:
         for handle in handles:
             handle.remove()

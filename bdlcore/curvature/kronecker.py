@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import cached_property
 
 import torch
@@ -13,8 +12,6 @@ from .._support.progress import progress
 from .._support.randomness import RowRandom
 from .gauss_newton import Root
 from .jacobians import Jacobian, output_gradients, parameters_of, run
-
-_CHUNK = 2**20  # outputs times inputs of the data that pass at a time
 
 
 class Kronecker:
@@ -39,7 +36,7 @@ class Kronecker:
     def __init__(self, jacobian: Jacobian, theta: Tensor, x: Tensor, root: Root, outputs: int):
         self.jacobian, self.factors = jacobian, {}
         parameters = parameters_of(jacobian.model, theta)
-        size = max(1, _CHUNK // (outputs * max(64, math.prod(x.shape[1:]))))
+        size = max(1, jacobian.model.data_per_pass(x) // outputs)
         parts = x.split(size)
         for i in progress(len(parts), "Kronecker factors"):
             part = parts[i]

@@ -211,7 +211,7 @@ def _hessian_product(model: Model, theta: Tensor, x: Tensor, y: Tensor, v: Tenso
     """Reverse mode twice: the gradient of (gradient . v)."""
     with torch.enable_grad():
         theta = theta.detach().requires_grad_()
-        loss = -model.log_likelihood(theta, x, y).sum()
+        loss = -model.likelihood.log_prob(model.forward(theta, x), y).sum()
         (gradient,) = torch.autograd.grad(loss, theta, create_graph=True)
         return torch.autograd.grad((gradient * v).sum(), theta)[0]
 

@@ -1,7 +1,8 @@
 """Data that the lessons use: made here, or shipped with scikit-learn, so nothing is downloaded unless asked for."""
 
 from . import corruptions
-from .labelled_images import CIFAR10, PHOTOS, Split, cifar10, digits, image_folder, mnist, photo_patches
+from .labelled_images import CIFAR10, Split, cifar10, digits, image_folder, mnist, photo_patches
+from .photos import PHOTOS
 from .toy import curve, moons, two_clusters
 
 __all__ = [

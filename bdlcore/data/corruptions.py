@@ -31,7 +31,7 @@ def noise(x: Tensor, std: float, seed: int | torch.Generator = 0) -> Tensor:
             f"Pixels should be of order 1, but they reach {largest:g}, where noise of std 1 means nothing. Scale "
             "0 to 255 to [-1, 1] with x / 127.5 - 1."
         )
-    _not_negative("std", std)
+    validate.scale("std", std, zero=True)
     return x + std * torch.randn(x.shape, generator=generator(seed), dtype=x.dtype).to(x.device)
 
 
@@ -41,7 +41,7 @@ def blur(x: Tensor, sigma: float) -> Tensor:
     Equal to `scipy.ndimage.gaussian_filter(..., mode="nearest")` over height and width.
     """
     channels = images(x).shape[1]
-    _not_negative("sigma", sigma)
+    validate.scale("sigma", sigma, zero=True)
     radius = int(_TRUNCATE * sigma + 0.5)
     if radius == 0:
         return x.clone()
@@ -83,15 +83,10 @@ def shuffle_pixels(x: Tensor, seed: int | torch.Generator = 0) -> Tensor:
 
 def images(x: Tensor) -> Tensor:
     """Require finite images (N, channels, height, width)."""
-    validate.inputs("x", x)
+    validate.nonempty("x", validate.inputs("x", x))
     if x.ndim != 4:
         raise ValueError(
             f"Images must have shape (N, channels, height, width), got {tuple(x.shape)}. "
             "For grey images add the axis of channels with x[:, None]."
         )
     return x
-
-
-def _not_negative(name: str, value: float) -> None:
-    if not 0 <= value < math.inf:
-        raise ValueError(f"{name} must be at least 0 and finite, got {value}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from .._support import validate
 from .._support.environment import data_folder
 from .._support.randomness import generator
 from . import folders
+from .photos import PHOTOS
 
 
 class Split(NamedTuple):
@@ -49,7 +51,7 @@ def mnist(
 
     Downloaded on first use into the folder named by the environment variable BDL_DATA (default:
     .cache/bdlcore in the user's home). Raises RuntimeError, naming the embedded alternative, when that is not
-    possible.
+    possible or a file there is damaged, and PermissionError when the folder may not be used.
     """
     from torchvision import datasets
 
@@ -81,7 +83,9 @@ def cifar10(n: int = 10_000, seed: int | torch.Generator = 0, grey: bool = False
     from torchvision import datasets
 
     folder, source = data_folder() / "cifar10", datasets.CIFAR10
-    if (folder / "train").is_dir() and not (data_folder() / source.base_folder).is_dir():
+    with folders.permitted():
+        as_images = (folder / "train").is_dir() and not (data_folder() / source.base_folder).is_dir()
+    if as_images:
         classes = folders.listing(folder / "train").classes
         if classes != list(CIFAR10):
             raise ValueError(
@@ -107,7 +111,8 @@ def image_folder(
     """Your own images, one folder per class, as (N, 3, height, width) in [-1, 1]; labels number the sorted folders.
 
     With folders path/train and path/test, each with a folder per class, images come from there; else those of
-    path/<class> are split at random. Either way in random order; only images that are asked for are read.
+    path/<class> are split at random. Either way in random order; only images that are asked for are read, upright.
+    A file counts once, however many links lead to it; links that leave the folder are refused.
 
     Args:
         path: the folder.
@@ -120,13 +125,10 @@ def image_folder(
     n = validate.count("n", n)
     if size is not None:
         validate.count("size", size)
-    train, test = folders.choose(Path(path), n, n_test, generator(seed))
+    train, test = folders.choose(validate.path("path", path), n, n_test, generator(seed))
     x = _centred(folders.pixels([file for file, _ in train + test], size), grey)
     y = torch.tensor([label for _, label in train + test])
     return Split(x[:n], y[:n], x[n:], y[n:])
-
-
-PHOTOS = ("astronaut", "camera", "chelsea", "coffee", "brick", "grass", "gravel", "coins")
 
 
 def photo_patches(n: int = 800, n_test: int = 800, size: int = 32, seed: int | torch.Generator = 0) -> Split:
@@ -168,12 +170,52 @@ def photo_patches(n: int = 800, n_test: int = 800, size: int = 32, seed: int | t
 def _from_torchvision(source: type, layouts: str, alternative: str) -> tuple:
     """Training and test part of a data set of torchvision, downloaded when it is not there."""
     try:
-        return tuple(source(data_folder(), train=part, download=True) for part in (True, False))
-    except (OSError, RuntimeError) as error:
+        with folders.permitted():
+            return tuple(source(data_folder(), train=part, download=True) for part in (True, False))
+    except PermissionError:
+        raise
+    except (
+        Exception
+    ) as error:  # torchvision reads what is there unchecked: a saved web page ends in almost anything
+        if damaged := _damaged(source):
+            raise RuntimeError(
+                f"{damaged} is not the file of {source.__name__} that it should be, but cut off or something else, "
+                "such as a saved web page. Remove it and call again with a network, which downloads it, or use "
+                f"{alternative}, which needs none. ({type(error).__name__}: {error})"
+            ) from error
+        if not isinstance(error, OSError | RuntimeError):
+            raise
         raise RuntimeError(
             f"{source.__name__} is not in {data_folder()} and could not be downloaded ({error}). Connect to the "
             f"network, set BDL_DATA to a folder that holds it in {layouts}, or use {alternative}, which needs none."
         ) from error
+
+
+def _damaged(source: type) -> Path | None:
+    """The first file of a data set of torchvision that is there but is not what it should be."""
+    from torchvision.datasets.utils import check_integrity
+
+    if hasattr(source, "resources"):  # MNIST: packed files with a checksum each, unpacked ones with a header
+        folder = data_folder() / source.__name__ / "raw"
+        unpacked = [folder / Path(name).stem for name, _ in source.resources]
+        if wrong := [file for file in unpacked if file.is_file() and not _is_idx(file)]:
+            return wrong[0]
+        sums = [(folder / name, md5) for name, md5 in source.resources]
+        sums = [pair for pair, file in zip(sums, unpacked) if not file.is_file()]
+    else:
+        listed = [*source.train_list, *source.test_list, (source.meta["filename"], source.meta["md5"])]
+        sums = [(data_folder() / source.base_folder / name, md5) for name, md5 in listed]
+        sums.append((data_folder() / source.filename, source.tgz_md5))
+    return next((file for file, md5 in sums if file.is_file() and not check_integrity(file, md5)), None)
+
+
+def _is_idx(file: Path) -> bool:
+    """Is this a file of bytes in MNIST's format: 0, 0, 8, the number of axes, 4 bytes for each length, the bytes?"""
+    with file.open("rb") as opened:
+        head = opened.read(16)
+    axes = 3 if "images" in file.name else 1
+    lengths = [int.from_bytes(head[4 * i + 4 : 4 * i + 8], "big") for i in range(axes)]
+    return head[:4] == bytes([0, 0, 8, axes]) and file.stat().st_size == 4 + 4 * axes + math.prod(lengths)
 
 
 def _keep(n: int, source: type, available: int, seed: int | torch.Generator) -> Tensor:

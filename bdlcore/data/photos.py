@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from .._support import validate
-from .labelled_images import PHOTOS
+
+PHOTOS = ("astronaut", "camera", "chelsea", "coffee", "brick", "grass", "gravel", "coins")
 
 
 def photo(name: str, size: int | None = 64, grey: bool = False) -> Tensor:
@@ -35,7 +36,7 @@ def photo(name: str, size: int | None = 64, grey: bool = False) -> Tensor:
 
 
 def load_image(source: str | PathLike | BinaryIO, size: int | None = None, grey: bool = False) -> Tensor:
-    """Read an image file (whatever Pillow reads), without its transparency.
+    """Read an image file (whatever Pillow reads), upright and without its transparency.
 
     Args:
         source: path, or an open binary file.
@@ -43,26 +44,44 @@ def load_image(source: str | PathLike | BinaryIO, size: int | None = None, grey:
         grey: brightness only.
 
     Returns:
-        (3, height, width) or, when `grey`, (1, height, width). Raises FileNotFoundError, or ValueError when it is
-        not an image.
+        (3, height, width) or, when `grey`, (1, height, width).
+
+    Raises:
+        FileNotFoundError, PermissionError: when there is no such file, or none that may be read.
+        ValueError: when it is not an image, has more than 8 bits per channel, or is too large to unpack.
     """
+    return _as_picture(rgb(source), size, grey)
+
+
+def rgb(source: str | PathLike | BinaryIO) -> np.ndarray:
+    """The pixels of an image file as bytes (height, width, 3), upright; see `load_image`."""
     from PIL import Image, ImageOps
 
+    if not isinstance(source, str | PathLike) and not hasattr(source, "read"):
+        raise TypeError(f"source must be a path or an open binary file, got {type(source).__name__}.")
     try:
         with Image.open(source) as image:
-            if image.mode.startswith(("I", "F")):  # Pillow would cut these numbers off at 255
-                raise ValueError(
-                    f"{source} has more than 8 bits per channel; save it with 8, as PNG or JPEG."
-                )
-            upright = ImageOps.exif_transpose(image)
-            pixels = np.asarray(upright.convert("RGB"))
+            deep = image.mode.startswith(("I", "F"))  # Pillow would cut these numbers off at 255
+            pixels = None if deep else np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     except FileNotFoundError:
         raise
-    except OSError as error:
+    except PermissionError as error:
+        raise PermissionError(
+            f"{source} may not be read ({error.strerror}); change its permissions."
+        ) from error
+    except Image.DecompressionBombError as error:
+        raise ValueError(
+            f"{source} has too many pixels to be unpacked safely; save a smaller copy. ({error})"
+        ) from error
+    except (
+        Exception
+    ) as error:  # a broken file makes Pillow raise almost anything: OSError, SyntaxError, EOFError, ...
         raise ValueError(
             f"{source} is not an image that Pillow can read ({error}); use a PNG or JPEG."
         ) from error
-    return _as_picture(pixels, size, grey)
+    if deep:
+        raise ValueError(f"{source} has more than 8 bits per channel; save it with 8, as PNG or JPEG.")
+    return pixels
 
 
 def _as_picture(pixels: np.ndarray, size: int | None, grey: bool) -> Tensor:

@@ -27,7 +27,7 @@ def two_clusters(
         x (n, 1) sorted and y (n,), float32.
     """
     n = validate.count("n", n)
-    validate.positive("noise_std", noise_std)
+    validate.scale("noise_std", noise_std)
     g, (low, high) = generator(seed), gap
     if not -1 < low < high < 1:
         raise ValueError(f"gap must lie inside (-1, 1), got {gap}.")
@@ -38,6 +38,7 @@ def two_clusters(
 
 def curve(x: Tensor) -> Tensor:
     """The noiseless function of `two_clusters`, sin(4x) + x/2."""
+    validate.numbers("x", x)
     return torch.sin(4 * x) + 0.5 * x
 
 
@@ -45,6 +46,7 @@ def moons(n: int = 100, noise_std: float = 0.2, seed: int | torch.Generator = 0)
     """scikit-learn's two moons, centred: x (n, 2) float32, labels y (n,) in {0, 1}."""
     from sklearn.datasets import make_moons
 
+    validate.scale("noise_std", noise_std, zero=True)
     random_state = int(torch.randint(2**31, (), generator=generator(seed)))
-    x, y = make_moons(validate.count("n", n, 2), noise=noise_std, random_state=random_state)
+    x, y = make_moons(validate.count("n", n, 2), noise=float(noise_std), random_state=random_state)
     return torch.tensor(x, dtype=torch.float32) - torch.tensor([0.5, 0.25]), torch.tensor(y)

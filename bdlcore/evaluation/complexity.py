@@ -82,18 +82,22 @@ def pac_bayes_scale(
         raise ValueError(f"accuracy_drop must lie between 0 and 1, got {accuracy_drop}.")
     validate.count("draws", draws)
     check_stack(stack, model.layout, x)
+    validate.finite("the stack's theta", stack.theta)  # NaN outputs would count as a label
     y = model.check_data(x, y)
     weights, S = stack.weights, len(stack)
     random = RowRandom(seed, range(draws), dtype=weights.dtype, device=weights.device)
     z = random.normal(weights.shape[1])
-    floor = _accuracy(model, weights, x, y) - accuracy_drop
+    right = _right(model, weights, x, y)
+    bearable = math.floor(
+        accuracy_drop * draws * len(y)
+    )  # labels that may be lost, over all draws: exact counts
 
     def costs_too_much(sigma: Tensor) -> Tensor:
         std = sigma[:, None].expand_as(weights)
         if magnitude_aware:
             std = (std.square() * weights.square() + _FLOOR).sqrt()
         noisy = (weights[:, None] + std[:, None] * z).flatten(0, 1)
-        return _accuracy(model, noisy, x, y).unflatten(0, (S, draws)).mean(1) < floor
+        return draws * right - _right(model, noisy, x, y).unflatten(0, (S, draws)).sum(1) > bearable
 
     low = weights.new_full((S,), math.log(1e-4))
     high = weights.new_full((S,), math.log(_LARGEST))
@@ -105,9 +109,11 @@ def pac_bayes_scale(
 
 
 @torch.no_grad()
-def _accuracy(model: Model, weights: Tensor, x: Tensor, y: Tensor) -> Tensor:
+def _right(model: Model, weights: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """How many labels each setting gets right, (S,) whole numbers."""
+
     def of(part: Tensor) -> Tensor:
         labels = model.likelihood.probabilities(model.forward_weights(part, x)).argmax(-1)
-        return (labels == y).double().mean(1)
+        return torch.count_nonzero(labels == y, dim=1)
 
     return torch.cat([of(part) for part in weights.split(model.chunk_size(x))])

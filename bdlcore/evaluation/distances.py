@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .._support import validate
-from ..predictions.categorical import CategoricalPredictive
+from ..predictions.categorical import CategoricalPredictive, at_least_single, class_probabilities
 
 Probabilities = Tensor | CategoricalPredictive
 
@@ -28,9 +28,9 @@ def wasserstein(f: Tensor, g: Tensor) -> Tensor:
         (...) distances.
     """
     for name, value in (("f", f), ("g", g)):
-        if not isinstance(value, Tensor) or value.ndim == 0 or len(value) == 0:
+        if not isinstance(value, Tensor) or value.ndim == 0 or value.numel() == 0:
             raise ValueError(
-                f"{name} must hold at least one draw along its first axis, got {_describe(value)}."
+                f"{name} must be a torch.Tensor with at least one draw along its first axis, got {_describe(value)}."
             )
         validate.finite(name, value)
     if f.shape[1:] != g.shape[1:]:
@@ -38,7 +38,7 @@ def wasserstein(f: Tensor, g: Tensor) -> Tensor:
             f"f and g must have the same shape after the first axis, got {tuple(f.shape)} and {tuple(g.shape)}."
         )
     S, R = len(f), len(g)
-    f, g = f.sort(0).values, g.sort(0).values
+    f, g = at_least_single(f).sort(0).values, at_least_single(g).sort(0).values
     if S == R:
         return (f - g).abs().mean(0)
     # both quantile functions are constant between neighbouring multiples of 1/S and 1/R, here in units of 1/(S R)
@@ -60,22 +60,20 @@ def total_variation(p: Probabilities, q: Probabilities) -> Tensor:
 def agreement(p: Probabilities, q: Probabilities) -> float:
     """Share of inputs at which class probabilities p and q (N, C) have the same most probable class."""
     p, q = _probabilities(p, q)
-    return (p.argmax(-1) == q.argmax(-1)).double().mean().item()
+    return torch.count_nonzero(p.argmax(-1) == q.argmax(-1)).item() / len(p)
 
 
 def _probabilities(*values: Probabilities) -> list[Tensor]:
     tensors = [getattr(value, "probabilities", value) for value in values]
     for value in tensors:
-        if not isinstance(value, Tensor) or value.ndim != 2 or len(value) == 0:
-            raise ValueError(f"Class probabilities must have shape (N, C), got {_describe(value)}.")
-        if not ((value >= 0).all() and (value.sum(-1) - 1).abs().max() < 1e-3):
+        if not isinstance(value, Tensor) or value.ndim != 2 or value.numel() == 0:
             raise ValueError(
-                "Class probabilities must be at least 0 and sum to 1; logits need softmax(-1) first."
+                f"Class probabilities must have shape (N, C) and be a torch.Tensor, got {_describe(value)}."
             )
     if tensors[0].shape != tensors[1].shape:
         shapes = " and ".join(str(tuple(value.shape)) for value in tensors)
         raise ValueError(f"Both need the same inputs and classes, got probabilities of shape {shapes}.")
-    return tensors
+    return [class_probabilities("Class probabilities", value) for value in tensors]
 
 
 def _describe(value: object) -> str:

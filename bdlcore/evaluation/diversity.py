@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .._support import validate
+from ..predictions.categorical import at_least_single, class_probabilities
+
+_BLOCK = 2**14  # products that are added in one matrix product; the sums of blocks are added pairwise
 
 
 def disagreement(f: Tensor) -> Tensor:
@@ -17,9 +21,9 @@ def disagreement(f: Tensor) -> Tensor:
     Returns:
         (S, S) shares, symmetric, with zeros on the diagonal.
     """
-    f = _members("f", f)
-    labels = F.one_hot(f.argmax(-1), f.shape[-1]).to(f).flatten(1)
-    return 1 - labels @ labels.T / f.shape[1]
+    labels = _members("f", f).argmax(-1)
+    differ = torch.stack([torch.count_nonzero(labels != row, dim=1) for row in labels])
+    return differ.to(at_least_single(f).dtype) / f.shape[1]
 
 
 def error_products(probabilities: Tensor, y: Tensor) -> Tensor:
@@ -39,17 +43,17 @@ def error_products(probabilities: Tensor, y: Tensor) -> Tensor:
     Returns:
         (S, S) symmetric.
     """
-    p = _members("probabilities", probabilities)
-    if not ((p >= 0).all() and (p.sum(-1) - 1).abs().max() < 1e-3):
-        raise ValueError("probabilities must be at least 0 and sum to 1; logits need softmax(-1) first.")
+    p = class_probabilities("probabilities", _members("probabilities", probabilities))
     y = validate.labels(y, *p.shape[1:], p)
     errors = (p - F.one_hot(y, p.shape[-1])).flatten(1)
-    return errors @ errors.T / p.shape[1]
+    return torch.stack([part @ part.T for part in errors.split(_BLOCK, 1)]).sum(0) / p.shape[1]
 
 
 def _members(name: str, value: Tensor) -> Tensor:
     if not isinstance(value, Tensor) or value.ndim != 3 or 0 in value.shape:
         found = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-        raise ValueError(f"{name} must have shape (S, N, C): members, inputs, classes; got {found}.")
+        raise ValueError(
+            f"{name} must be a torch.Tensor of shape (S, N, C): members, inputs, classes; got {found}."
+        )
     validate.finite(name, value)
     return value

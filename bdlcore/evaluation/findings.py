@@ -9,8 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..inference.convergence import ess, rhat
+from ..inference.convergence import LEAST_FOR_ESS, LEAST_FOR_RHAT, changing, copied_chains, ess, rhat
+from ..predictions.categorical import at_least_single
 from .distances import agreement, total_variation, wasserstein
+
+_LARGE, _SMALL = 10.0, 0.01  # root mean square and std of a feature beyond which inputs are not of order 1
 
 
 @dataclass(frozen=True)
@@ -31,14 +34,27 @@ class Finding:
 
 
 def rhat_finding(by_chain: Tensor) -> Finding:
-    """The largest split R-hat of values (chains, draws, N, C): good up to 1.01 (Vehtari et al. 2021)."""
-    values = rhat(by_chain)
-    if values.isnan().any():
-        return Finding(
-            "R-hat", math.nan, "Some functions never change: chains are stuck. Use smaller steps.", False
+    """The largest split R-hat of values (chains, draws, N, C): good up to 1.01 (Vehtari et al. 2021).
+
+    Values that stand at one number in all chains are left out, and counted in the verdict. Bad, whatever R-hat: fewer
+    than 4 draws per chain, and chains that are copies of others.
+    """
+    if by_chain.shape[1] < LEAST_FOR_RHAT:
+        verdict = f"R-hat needs {LEAST_FOR_RHAT} draws per chain, here are {by_chain.shape[1]}: draw more."
+        return Finding("R-hat", math.nan, verdict, False)
+    values, still = changing(rhat(by_chain))
+    if len(values) == 0:
+        verdict = "No function ever changes: chains are stuck. Use smaller steps."
+        return Finding("R-hat", math.nan, verdict, False)
+    worst, copies = values.max().item(), int(copied_chains(by_chain).sum())
+    if copies:
+        verdict = (
+            f"R-hat {worst:.3f} means nothing: {copies} of {len(by_chain)} chains are identical to others, draw by "
+            "draw. Give every chain a start and random numbers of its own."
         )
-    worst = values.max().item()
-    if worst <= 1.01:
+    elif worst == math.inf:
+        verdict = "R-hat is infinite: chains are stuck, each at functions of its own. Use smaller steps."
+    elif worst <= 1.01:
         verdict = f"R-hat {worst:.3f}: the chains cannot be told apart."
     elif worst <= 1.05:
         verdict = f"R-hat {worst:.2f}: run longer."
@@ -46,12 +62,23 @@ def rhat_finding(by_chain: Tensor) -> Finding:
         verdict = (
             f"R-hat {worst:.2f}: chains found different functions. Run much longer, or call it an ensemble."
         )
-    return Finding("R-hat", worst, verdict, worst <= 1.01)
+    if still:
+        verdict += f" Left out: {still} of {still + len(values)} values, which never change."
+    return Finding("R-hat", worst, verdict, worst <= 1.01 and not copies)
 
 
 def ess_finding(by_chain: Tensor) -> Finding:
-    """The smallest bulk ESS of values (chains, draws, N, C): good from 400 on (Vehtari et al. 2021)."""
-    least = ess(by_chain).nan_to_num(nan=1.0).min().item()
+    """The smallest bulk ESS of values (chains, draws, N, C): good from 400 on (Vehtari et al. 2021).
+
+    Values that never change and chains that are copies of others are left out; bad with fewer than 10 draws per chain.
+    """
+    if by_chain.shape[1] < LEAST_FOR_ESS:
+        verdict = f"ESS needs {LEAST_FOR_ESS} draws per chain, here are {by_chain.shape[1]}: draw more."
+        return Finding("ESS", math.nan, verdict, False)
+    values, _ = changing(ess(by_chain[~copied_chains(by_chain).to(by_chain.device)]))
+    if len(values) == 0:
+        return Finding("ESS", math.nan, "No function ever changes: there is nothing to estimate from.", False)
+    least = values.min().item()
     error = f"means are known to {100 / math.sqrt(least):.0f} % of a posterior std"
     enough = least >= 400
     advice = "." if enough else ": run longer for more."
@@ -61,7 +88,9 @@ def ess_finding(by_chain: Tensor) -> Finding:
 def acceptance_finding(acceptance: Tensor) -> Finding:
     """Acceptance probabilities (chains,): bad below 0.3 in any chain; near 1 steps are wastefully small."""
     mean, least = acceptance.mean().item(), acceptance.min().item()
-    if least < 0.3:
+    if not math.isfinite(mean):
+        verdict, good = "Some acceptance is NaN: the log density became NaN. Use smaller steps.", False
+    elif least < 0.3:
         verdict, good = f"One chain accepts {least:.0%} only: smaller steps, or a longer warm-up.", False
     elif mean > 0.98:
         verdict, good = f"{mean:.1%} accepted: larger steps would move further for the same price.", None
@@ -85,6 +114,8 @@ def temperature_finding(warmth: Tensor) -> Finding:
     good = abs(mean - 1) < 0.1
     if good:
         verdict = f"{mean:.2f}: draws are as wide as the target."
+    elif not math.isfinite(mean):
+        verdict = "NaN: gradients became NaN or infinite. Use smaller steps."
     elif mean > 1:
         verdict = f"{mean:.2f}: draws are too wide. Use smaller steps or larger batches."
     else:
@@ -132,17 +163,93 @@ def spread_finding(values: Tensor, prior_values: Tensor, what: str) -> Finding:
     )
 
 
+def fit_finding(observed: float, replicates: Tensor, advice: str) -> Finding:
+    """A posterior predictive check: the log density of the data beside those of data that the model makes itself, (R,).
+
+        z = ( log p(y) - mean_r log p(y_r) ) / std_r log p(y_r),     the std no less than 1 nat
+
+    Bad when z < -5 and y is twice as far below the mean as the least probable replicate: the second since log densities
+    are skewed where data are few or functions uncertain, and there 5 std are not rare enough. Above 5 data are nearer
+    to the functions than the noise allows, which is shown without a judgement, since functions that were fitted to
+    these very data come near them. (Rubin 1984; Gelman, Meng & Stern 1996.)
+    """
+    mean, std = replicates.mean().item(), max(replicates.std().item(), 1.0)
+    z = (observed - mean) / std
+    where = f"The data's log density is {observed:.4g}, that of the model's own replicates {mean:.4g} +- {std:.2g}"
+    furthest = mean - replicates.min().item()
+    if not (z >= -5 or mean - observed <= 2 * furthest):  # also when it is NaN
+        return Finding("fit", z, f"{where}: the model does not describe the data. {advice}", False)
+    if z > 5:
+        verdict = f"{where}: functions come nearer to the data than the noise allows. Is noise_std too large?"
+        return Finding("fit", z, verdict, None)
+    return Finding("fit", z, f"{where} (z {z:.1f}): nothing to be seen against the model.", True)
+
+
+def standardising_advice(x: Tensor, y: Tensor | None) -> str:
+    """What to do about a misfit, for inputs x and for targets y where these are measured: None for labels and counts.
+
+    Not standardised is a mean beyond +-1, or a std outside [1/3, 3], of some feature or output.
+    """
+    worst = []
+    for name, value in (("inputs", x), ("targets", y)):
+        if value is None or not value.is_floating_point() or len(value) < 2:
+            continue
+        mean, std = (part.tolist() for part in _moments(value))
+        # a feature that never changes, such as a column of ones or a dark pixel, cannot be scaled
+        far = max(zip(mean, std), key=lambda pair: max(abs(pair[0]), pair[1], 1 / (pair[1] or 1)))
+        if abs(far[0]) > 1 or far[1] > 3 or 0 < far[1] < 1 / 3:
+            worst.append(f"{name} (mean {far[0]:.3g}, std {far[1]:.3g})")
+    if worst:
+        return f"Standardise {' and '.join(worst)} to mean 0 and std 1, and fit again."
+    return "Check the likelihood (is noise_std too small?), and whether the fit has converged."
+
+
+def inputs_finding(x: Tensor) -> Iterator[Finding]:
+    """Nothing, or that inputs x (N, features) or (N, channels, ...) are far from order 1.
+
+    A plain prior over weights presumes that. Far is a feature (channel) whose root mean square is above 10, or that no
+    feature varies by a std of 0.01, though some do vary. Whole numbers (tokens) are not judged.
+    """
+    if not x.is_floating_point() or len(x) < 2:
+        return
+    mean, std = _moments(x)
+    size = torch.hypot(mean, std)
+    largest, widest = int(size.argmax()), int(std.argmax())
+    if size[largest] > _LARGE:
+        at, value, size = largest, size[largest].item(), "up to {:.3g} in root mean square"
+    elif 0 < std[widest] < _SMALL:
+        at, value, size = widest, std[widest].item(), "with a std of at most {:.2g}"
+    else:
+        return
+    verdict = (
+        f"Inputs are {size.format(value)}, far from the order 1 that a prior over weights presumes: standardise them "
+        f"(the largest has mean {mean[at]:.3g}, std {std[at]:.3g}) and fit again."
+    )
+    yield Finding("inputs", value, verdict, False)
+
+
+def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and std per feature (channel) of x (N,), (N, F) or (N, channels, ...), (F,) each; std 0 where constant."""
+    x = at_least_single(x[:, None] if x.ndim == 1 else x).movedim(1, 0).flatten(1)
+    constant = (x == x[:, :1]).all(1)
+    return x.mean(1), x.std(1, correction=0).masked_fill(constant, 0)
+
+
 def _halves(reference: Tensor, chains: int) -> tuple[Tensor, Tensor] | None:
-    """The even and the odd chains."""
-    if chains < 2:
-        return None
+    """The even and the odd chains; none where chains are copies, which say nothing of how well they have mixed."""
     by_chain = reference.unflatten(0, (chains, -1))
+    if chains < 2 or copied_chains(by_chain).any():
+        return None
     return by_chain[::2].flatten(0, 1), by_chain[1::2].flatten(0, 1)
 
 
 def function_distance(values: Tensor, reference: Tensor, chains: int) -> Iterator[Finding]:
     """Wasserstein distance between draws of functions (S, N, C) and (R, N, C), averaged over inputs and outputs."""
     distance, std = wasserstein(values, reference).mean().item(), reference.std(0).mean().item()
+    if std == 0:
+        raise ValueError(
+            "The functions of the reference are all the same; a posterior to compare with needs several."
+        )
     halves = _halves(reference, chains)
     floor = wasserstein(*halves).mean().item() if halves else None
     text = f"Wasserstein {distance:.3g}, {_percent(distance / std)} of the reference's std"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,10 +11,12 @@ import torch
 from torch import Tensor
 
 from .._support import validate
+from .._support.randomness import generator
 from ..inference.convergence import probe_inputs
 from ..inference.posterior import AnyPosterior
 from ..models.model import Model
-from ..models.stack import Stack
+from ..models.stack import Stack, float_like
+from ..predictions.categorical import at_least_single
 from .findings import (
     Finding,
     acceptance_finding,
@@ -21,14 +24,18 @@ from .findings import (
     curve_finding,
     divergence_finding,
     ess_finding,
+    fit_finding,
     function_distance,
+    inputs_finding,
     mode_finding,
     rhat_finding,
     spread_finding,
+    standardising_advice,
     temperature_finding,
 )
 
 _PROBES = 200  # inputs looked at, at most
+_REPLICATES = 200  # data sets that the model makes itself, and functions that judge them, at most
 
 
 @dataclass(frozen=True)
@@ -85,6 +92,7 @@ def health(
     model: Model,
     posterior: AnyPosterior | Stack,
     x: Tensor,
+    y: Tensor | None = None,
     *,
     reference: AnyPosterior | Stack | None = None,
     prior_draws: int | Stack = 200,
@@ -94,30 +102,47 @@ def health(
     """Check a posterior by the functions that it stands for: values f(x), or class probabilities.
 
     R-hat, ESS, acceptance and divergences for Markov chains; the curve of loss or ELBO; whether Laplace's weights are
-    at a mode; the spread over functions beside the prior's; and, given a reference, the distance of its predictive.
-    What a method does not have is left out. None of it proves a posterior right; each can show one wrong.
+    at a mode; the spread over functions beside the prior's; given targets, whether they look like data that the model
+    makes; without them, inputs that are far from order 1, where they are; and, given a reference, the distance of its
+    predictive. What a method does not have is left out. None of it proves a posterior right; each can show one wrong.
+
+    Whether it describes the data is asked of the log predictive density sum_n log p(y_n | x_n, D): that of y is held
+    against that of 200 replicates, each drawn from the likelihood at one function of the posterior and judged by the
+    others. Bad is more than 5 standard deviations below them; see `fit_finding`. Data that were fitted pass more easily
+    than new ones, and a model that predicts little, but with honest width, passes.
 
     Args:
         model: the model.
         posterior: what a method returned, or a bare stack. Laplace's stands for its linearised functions.
         x: inputs at which functions are compared; of more than 200, 200 at even distances are taken.
+        y: the targets at x, as the likelihood wants them; None to leave out the comparison with data.
         reference: a posterior to compare with, such as long HMC. Where it has several chains, the distance between one
             half of them and the other is shown as the floor below which no distance means anything.
         prior_draws: draws of the prior to compare the spread with, or a stack of them.
         draws: functions drawn where a posterior is no stack, such as Laplace's, over all modes.
-        seed: of those draws.
+        seed: of those draws, and of the replicates.
     """
     model.check_inputs(x)
-    x = probe_inputs(x, _PROBES)
+    targets = None if y is None else probe_inputs(model.check_data(x, y), _PROBES)
+    every, x = x, probe_inputs(x, _PROBES)
     if not isinstance(prior_draws, Stack):
         count = validate.count("prior_draws", prior_draws, 2)
-        prior_draws = model.sample_prior(count, seed, dtype=x.dtype, device=x.device)
-    values = _values(model, posterior, x, draws, seed)
+        prior_draws = model.prior_like(count, seed, x)
+    elif len(prior_draws) < 2:
+        raise ValueError(
+            f"prior_draws must be at least 2 settings, to have a spread; got a stack of {len(prior_draws)}."
+        )
+    f = _functions(model, posterior, x, draws, seed)
+    values, _ = _in_units(model, f)
     findings = [*_chains(posterior, values), *_optimisation(posterior)]
     prior_values, classes = _in_units(model, model.functions(prior_draws, x))
     findings.append(spread_finding(values, prior_values, "class probabilities" if classes else "functions"))
+    if targets is None:
+        findings.extend(inputs_finding(every))
+    else:
+        findings.append(_fit(model, f, every, x, targets, seed))
     if reference is not None:
-        other = _values(model, reference, x, draws, seed)
+        other, _ = _in_units(model, _functions(model, reference, x, draws, seed))
         if len(other) == 1:
             raise ValueError("The reference has one setting only; a posterior to compare with needs several.")
         compare = class_distances if classes else function_distance
@@ -125,8 +150,8 @@ def health(
     return Health(_subject(posterior, len(values)), tuple(findings))
 
 
-def _values(model: Model, posterior: AnyPosterior | Stack, x: Tensor, draws: int, seed) -> Tensor:
-    """f (S, N, C), or class probabilities, of the functions that a posterior stands for."""
+def _functions(model: Model, posterior: AnyPosterior | Stack, x: Tensor, draws: int, seed) -> Tensor:
+    """f (S, N, C), finite, of the functions that a posterior stands for."""
     stack = getattr(posterior, "stack", posterior)
     if isinstance(stack, Stack):
         f = model.functions(stack, x)
@@ -140,7 +165,29 @@ def _values(model: Model, posterior: AnyPosterior | Stack, x: Tensor, draws: int
         )
     if len(f) == 0:
         raise ValueError("The stack is empty; there is nothing to judge.")
-    return _in_units(model, f)[0]
+    wrong = (~torch.isfinite(f)).flatten(1).any(1)
+    if wrong.any():
+        raise ValueError(
+            f"{int(wrong.sum())} of {len(f)} functions are NaN or infinite at some input: look at the run that made "
+            "them, or leave those rows out of the stack."
+        )
+    return at_least_single(f)
+
+
+def _fit(model: Model, f: Tensor, every: Tensor, x: Tensor, y: Tensor, seed) -> Finding:
+    """A posterior predictive check of functions f (S, N, C) at x on checked targets y, by the likelihood's protocol."""
+    likelihood, random, f = model.likelihood, generator(seed, 7), probe_inputs(f, _REPLICATES)
+    S, made, densities = len(f), [], []
+    for r in range(_REPLICATES):
+        made.append(likelihood.targets(likelihood.sample(f[r % S], random), f.shape[-1], float_like(x)))
+        log_p = likelihood.log_prob(f, made[-1])
+        if S > 1:
+            log_p[r % S] = -torch.inf  # the data did not come from any of the functions either
+        densities.append((log_p.logsumexp(0) - math.log(max(S - 1, 1))).sum().item())
+    observed = (likelihood.log_prob(f, y).logsumexp(0) - math.log(S)).sum().item()
+    measured = made[0].is_floating_point() and bool((made[0] != made[0].round()).any())
+    advice = standardising_advice(every, y if measured else None)
+    return fit_finding(observed, torch.tensor(densities, dtype=torch.float64), advice)
 
 
 def _in_units(model: Model, f: Tensor) -> tuple[Tensor, bool]:
@@ -167,9 +214,8 @@ def _chains(posterior, values: Tensor) -> Iterator[Finding]:
     if getattr(posterior, "log_density", None) is None:
         return
     by_chain = values.unflatten(0, (posterior.chains, -1))
-    if by_chain.shape[1] >= 4:
-        yield rhat_finding(by_chain)
-        yield ess_finding(by_chain)
+    yield rhat_finding(by_chain)
+    yield ess_finding(by_chain)
     if posterior.acceptance is not None:
         yield acceptance_finding(posterior.acceptance)
     if posterior.divergences is not None:
@@ -186,4 +232,6 @@ def _optimisation(posterior) -> Iterator[Finding]:
     for name, what, sign in (("loss", "loss", 1), ("elbo", "ELBO", -1)):
         curve = getattr(posterior, name, None)
         if curve is not None and len(curve) >= 20:
-            yield curve_finding(what, sign * curve.double().mean(1))
+            yield curve_finding(
+                what, sign * curve.cpu().double().mean(1)
+            )  # on the CPU, since some devices lack float64

@@ -32,8 +32,12 @@ class Plane:
 
     def stack(self, coordinates: Tensor) -> Stack:
         """The settings at coordinates (M, 2), a stack of M rows."""
-        if coordinates.ndim != 2 or coordinates.shape[1] != 2:
-            raise ValueError(f"coordinates must have shape (M, 2), got {tuple(coordinates.shape)}.")
+        if not isinstance(coordinates, Tensor) or coordinates.ndim != 2 or coordinates.shape[1] != 2:
+            found = (
+                tuple(coordinates.shape) if isinstance(coordinates, Tensor) else type(coordinates).__name__
+            )
+            raise ValueError(f"coordinates must have shape (M, 2) and be a torch.Tensor, got {found}.")
+        validate.finite("coordinates", coordinates)
         return Stack(self.origin + coordinates.to(self.u) @ torch.stack([self.u, self.v]), self.layout)
 
     def coordinates(self, stack: Stack) -> Tensor:

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .._support import validate
-from ..predictions.categorical import log_softmax
+from ..predictions.categorical import at_least_single, log_softmax
 
 
 def amplitude(f: Tensor) -> Tensor:
@@ -33,10 +33,10 @@ def correlation(f: Tensor, reference: int = 0) -> Tensor:
     f = _draws(f)
     if not -f.shape[1] <= reference < f.shape[1]:
         raise ValueError(f"reference must be one of the {f.shape[1]} inputs, got {reference}.")
+    if bool((f == f[0]).all(0).any()):  # not by a scale of 0, which rounding would hide
+        raise ValueError("Some inputs have the same value in every draw, so that no correlation is defined.")
     f = f - f.mean(0)
     scale = f.square().mean(0).sqrt()
-    if bool((scale == 0).any()):
-        raise ValueError("Some inputs have the same value in every draw, so that no correlation is defined.")
     return (f * f[:, [reference]]).mean(0) / (scale * scale[reference])
 
 
@@ -53,14 +53,14 @@ def length_scale(f: Tensor, x: Tensor) -> Tensor:
         f: (S, N) or (S, N, C) draws on the line.
         x: (N,) or (N, 1), increasing.
     """
-    f, x = _draws(f), x.flatten()
+    f, x = _draws(f), validate.tensor("x", x).flatten()
     if len(x) != f.shape[1] or len(x) < 3:
         raise ValueError(
             f"x must hold the {f.shape[1]} inputs of f, at least three, on a line, got {tuple(x.shape)}."
         )
     gaps = x.diff()
-    if bool((gaps <= 0).any()):
-        raise ValueError("x must be increasing; sort x, and f with it, first.")
+    if not bool((gaps > 0).all()):  # NaN too
+        raise ValueError("x must be increasing, without NaN; sort x, and f with it, first.")
     middles = (f[:, 1:] + f[:, :-1]) / 2
     share = gaps / gaps.sum()
     spread = ((middles - (middles * share).sum(1, keepdim=True)).square() * share).sum(1).mean()
@@ -76,9 +76,11 @@ def kurtosis(f: Tensor) -> Tensor:
 
 def _draws(f: Tensor) -> Tensor:
     """f as (draws, N), with the outputs of a draw as further draws."""
-    if f.ndim not in (2, 3) or len(f) < 2:
-        raise ValueError(f"f must hold two or more draws, (S, N) or (S, N, C), got {tuple(f.shape)}.")
+    if not isinstance(f, Tensor) or f.ndim not in (2, 3) or len(f) < 2 or f.numel() == 0:
+        found = tuple(f.shape) if isinstance(f, Tensor) else type(f).__name__
+        raise ValueError(f"f must hold two or more draws, a torch.Tensor (S, N) or (S, N, C), got {found}.")
     validate.finite("f", f)
+    f = at_least_single(f)
     return f if f.ndim == 2 else f.transpose(1, 2).flatten(0, 1)
 
 
@@ -119,15 +121,15 @@ def collapse(f: Tensor) -> Collapse:
     Args:
         f: (S, N, C) logits, C > 1.
     """
-    _functions("f", f)
+    f = _functions("f", f)
     if f.shape[2] < 2:
         raise ValueError(f"Classes need at least two outputs, got f of shape {tuple(f.shape)}.")
     log_p = log_softmax(f)
     p = log_p.exp()
-    labels = F.one_hot(f.argmax(2), f.shape[2]).to(p)
+    labels = F.one_hot(f.argmax(2), f.shape[2])
     return Collapse(
         class_shares=p.mean(1),
-        argmax_share=labels.mean(1).amax(1),
+        argmax_share=labels.sum(1).amax(1).to(p) / f.shape[1],
         confidence=p.amax(2).mean(1),
         entropy=-(p * log_p).sum(2).mean(1),
         pooled=p.mean(0),
@@ -156,9 +158,8 @@ def prior_correlation(
     Returns:
         (N, M) correlations, or (N,).
     """
-    _functions("f", f)
-    g = f if g is None else g
-    _functions("g", g)
+    f = _functions("f", f)
+    g = f if g is None else _functions("g", g)
     if len(f) < 2:
         raise ValueError("A correlation over draws needs at least two draws.")
     if f.shape[0] != g.shape[0] or f.shape[2] != g.shape[2]:
@@ -182,8 +183,10 @@ def prior_correlation(
     return covariance / (f.square().sum((0, 2)).sqrt()[:, None] * g.square().sum((0, 2)).sqrt())
 
 
-def _functions(name: str, f: Tensor) -> None:
+def _functions(name: str, f: Tensor) -> Tensor:
+    """Require finite values (S, N, C); returns them in at least float32."""
     if not isinstance(f, Tensor) or f.ndim != 3 or math.prod(f.shape) == 0:
         shape = tuple(f.shape) if isinstance(f, Tensor) else type(f).__name__
         raise ValueError(f"{name} must hold function values of shape (S, N, C), got {shape}.")
     validate.finite(name, f)
+    return at_least_single(f)

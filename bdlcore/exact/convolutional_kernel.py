@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .._support import validate
-from .kernels import _not_negative, check_activation, expected_product, expected_square
+from .kernels import check_activation, expected_product, expected_square
 
 # Pairs of pixels worked on at a time: on a CPU half a megabyte in float64, which stays in the cache
 _CHUNK = {"cpu": 2**16, "cuda": 2**24}
@@ -56,14 +56,14 @@ class ConvolutionalKernel:
                 f"filter_size must be odd, so that a filter has a middle, got {self.filter_size}."
             )
         check_activation(self.activation)
-        validate.positive("weight_std", self.weight_std)
-        _not_negative("bias_std", self.bias_std)
+        validate.scale("weight_std", self.weight_std)
+        validate.scale("bias_std", self.bias_std, zero=True)
 
     def __call__(self, x: Tensor, x2: Tensor | None = None) -> Tensor:
         """k(x, x2), shape (N, M), for images (N, C, H, W) and (M, C, H, W)."""
-        self._check(x)
+        self._check("x", x)
         if x2 is not None:
-            self._check(x2, x)
+            self._check("x2", x2, x)
         symmetric = x2 is None or x2 is x
         x = x.movedim(0, -1)  # (C, H, W, N): what is added and convolved comes first, images last
         x2 = x if symmetric else x2.movedim(0, -1)
@@ -117,8 +117,8 @@ class ConvolutionalKernel:
             E = total
         return E.mul_(self.weight_std**2 / self.filter_size**2).add_(self.bias_std**2)
 
-    def _check(self, x: Tensor, like: Tensor | None = None) -> None:
-        validate.inputs("x", x)
+    def _check(self, name: str, x: Tensor, like: Tensor | None = None) -> None:
+        validate.nonempty(name, validate.inputs(name, x))
         if x.ndim != 4:
             raise ValueError(
                 f"A convolutional kernel takes images (N, channels, height, width), got {tuple(x.shape)}."

@@ -86,9 +86,12 @@ class GaussianProcess:
 
     def functions(self, x: Tensor, draws: int = 100, seed: int | torch.Generator = 0) -> Tensor:
         """Functions drawn from the posterior, jointly over x (M, ...): (draws, M, C), without noise."""
-        solved = self._solved(x)
-        covariance = matrix(self.kernel, x, x) - solved.mT @ solved
-        return solved.mT @ self.whitened + _draws(covariance, draws, self.y.shape[1], seed)
+        solved, K = self._solved(x), _evaluated(self.kernel, x, x)
+        covariance = K.double() - solved.mT @ solved
+        rounding = _rounding(
+            K, len(K) + len(self.x)
+        )  # a small difference of large numbers keeps their rounding
+        return solved.mT @ self.whitened + _draws(covariance, draws, self.y.shape[1], seed, rounding)
 
     def save(self, path: str | Path) -> None:
         """Write to a safetensors file, all but the kernel; nothing is left behind if writing fails."""
@@ -119,12 +122,17 @@ def gaussian_process(kernel: Kernel, x: Tensor, y: Tensor, *, noise_std: float |
 
     Raises:
         ValueError: for shapes that do not match, NaN, a matrix that is not symmetric or not positive definite.
+        TypeError: for what is no tensor, no number or no function.
     """
     started = time.perf_counter()
+    validate.numbers("x", x, whole=True)
     y = _columns("y", y, len(x)).double()
+    validate.scale(
+        "noise_std", noise_std, zero=True, hint="It is a standard deviation, the same for all data."
+    )
     K = matrix(kernel, x, x)
     _symmetric(K)
-    noise_variance = _noise(noise_std).to(K) ** 2
+    noise_variance = torch.as_tensor(noise_std, dtype=torch.float64).to(K) ** 2
     A = K + noise_variance * torch.eye(len(K), dtype=K.dtype, device=K.device)
     root, failed = torch.linalg.cholesky_ex(A)
     if failed:
@@ -142,9 +150,9 @@ def sample_gp_prior(
     kernel: Kernel, x: Tensor, draws: int = 100, *, outputs: int = 1, seed: int | torch.Generator = 0
 ) -> Tensor:
     """Functions drawn from the prior, jointly over x (N, ...): (draws, N, outputs), without noise."""
-    K = matrix(kernel, x, x)
+    K = _evaluated(kernel, x, x)
     _symmetric(K)
-    return _draws(K, draws, outputs, seed)
+    return _draws(K.double(), draws, outputs, seed, _rounding(K, len(K)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,10 +172,10 @@ class KernelSpectrum:
     @classmethod
     def of(cls, kernel: Kernel, x: Tensor) -> KernelSpectrum:
         """Of the kernel matrix of inputs x (N, ...)."""
-        K = matrix(kernel, x, x)
+        K = _evaluated(kernel, x, x)
         _symmetric(K)
-        values, vectors = torch.linalg.eigh(K)
-        _semidefinite(values)
+        values, vectors = torch.linalg.eigh(K.double())
+        _semidefinite(values, _rounding(K, len(K)))
         return cls(values.clamp(min=0), vectors)
 
     def log_evidence_per_output(
@@ -178,8 +186,12 @@ class KernelSpectrum:
         Many data sets with the same inputs go in one call, as columns of y (N, C). Differentiable in both scales.
         """
         y = _columns("y", y, len(self.values)).to(self.vectors)
-        noise_std, std = _noise(noise_std).to(self.values), torch.as_tensor(std).to(self.values)
-        validate.positive("std", std, "It is a standard deviation, not a variance.")
+        noise_std, std = _scales("noise_std", noise_std, self.values), _scales("std", std, self.values)
+        if (noise_std < 0).any() or (std <= 0).any():
+            raise ValueError(
+                f"std must be positive and noise_std at least 0, got {std.min():.3g} and {noise_std.min():.3g}. "
+                "They are standard deviations, not variances."
+            )
         e = std[..., None].square() * self.values + noise_std[..., None].square()
         if (e <= 0).any():
             raise ValueError("The kernel matrix is singular; its evidence needs noise_std > 0.")
@@ -193,21 +205,36 @@ class KernelSpectrum:
 
 def matrix(kernel: Kernel, a: Tensor, b: Tensor) -> Tensor:
     """kernel(a, b) in float64, after checking that it is a finite (N, M) matrix."""
-    for name, inputs in (("first", a), ("second", b)):
-        if not isinstance(inputs, Tensor) or inputs.ndim == 0 or len(inputs) == 0:
-            raise ValueError(
-                f"The kernel's {name} argument must be a tensor of at least one datum, (N, ...)."
-            )
-        if inputs.is_floating_point():
-            validate.finite(f"The kernel's {name} argument", inputs)
+    return _evaluated(kernel, a, b).double()
+
+
+def _evaluated(kernel: Kernel, a: Tensor, b: Tensor) -> Tensor:
+    """kernel(a, b) in the dtype that it was computed in, checked."""
+    for inputs in (a, b):  # both are called x where the user gave them; row numbers of a matrix are whole
+        validate.numbers("x", inputs, whole=True)
+    if not callable(kernel):
+        raise TypeError(
+            f"kernel must be a function of two inputs, as bdl.RBF() is; got {type(kernel).__name__}."
+        )
     K = kernel(a, b)
     if not isinstance(K, Tensor) or K.shape != (len(a), len(b)):
         got = tuple(K.shape) if isinstance(K, Tensor) else type(K).__name__
         raise ValueError(
             f"The kernel must give a tensor ({len(a)}, {len(b)}) for {len(a)} and {len(b)} inputs, got {got}."
         )
-    validate.finite("The kernel matrix", K)
-    return K.double()
+    if bad := int((~torch.isfinite(K)).sum()):
+        raise ValueError(
+            f"The kernel matrix contains {bad} NaN or infinite value(s), though x is finite: it leaves the range of "
+            f"{K.dtype}. Standardise x, make the kernel's parameters smaller, or compute it in float64 (x.double())."
+        )
+    return K
+
+
+def _rounding(K: Tensor, size: int) -> float:
+    """How far below zero rounding can move the eigenvalues of what `size` rows of kernel matrices like K make."""
+    if not K.is_floating_point():
+        return 0.0
+    return size * torch.finfo(K.dtype).eps * K.abs().max().item()
 
 
 def _diagonal(kernel: Kernel, x: Tensor, size: int = 256) -> Tensor:
@@ -215,17 +242,19 @@ def _diagonal(kernel: Kernel, x: Tensor, size: int = 256) -> Tensor:
     return torch.cat([matrix(kernel, part, part).diagonal() for part in x.split(size)])
 
 
-def _draws(covariance: Tensor, draws: int, outputs: int, seed: int | torch.Generator) -> Tensor:
-    """Draws (draws, N, outputs) of N(0, covariance), which may be singular."""
+def _draws(
+    covariance: Tensor, draws: int, outputs: int, seed: int | torch.Generator, rounding: float
+) -> Tensor:
+    """Draws (draws, N, outputs) of N(0, covariance), which may be singular up to rounding."""
     size = (validate.count("draws", draws), len(covariance), validate.count("outputs", outputs))
     values, vectors = torch.linalg.eigh(covariance)
-    _semidefinite(values)
+    _semidefinite(values, rounding)
     z = torch.randn(size, generator=generator(seed), dtype=covariance.dtype).to(covariance.device)
     return (vectors * values.clamp(min=0).sqrt()) @ z
 
 
-def _semidefinite(values: Tensor) -> None:
-    if values[0] < -1e-6 * values.abs().max():
+def _semidefinite(values: Tensor, rounding: float) -> None:
+    if values[0] < -max(1e-6 * values.abs().max().item(), rounding):
         raise ValueError(
             f"The kernel matrix is not positive semi-definite: its eigenvalues go from {values[0]:.3g} to "
             f"{values[-1]:.3g}. Check that the kernel is one; if it is, compute it in float64 (x.double())."
@@ -237,13 +266,14 @@ def _symmetric(K: Tensor) -> None:
         raise ValueError("The kernel matrix is not symmetric; k(a, b) must equal k(b, a).")
 
 
-def _noise(noise_std: float | Tensor) -> Tensor:
-    noise_std = torch.as_tensor(noise_std, dtype=torch.float64)
-    if not (torch.isfinite(noise_std) & (noise_std >= 0)).all():
-        raise ValueError(
-            f"noise_std must be 0 or more and finite, got {noise_std}. It is a standard deviation."
-        )
-    return noise_std
+def _scales(name: str, value: float | Tensor, like: Tensor) -> Tensor:
+    """One or more finite numbers as a tensor."""
+    try:
+        value = torch.as_tensor(value, dtype=like.dtype, device=like.device)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"{name} must be a number or a tensor of numbers, got {value!r}.") from error
+    validate.finite(name, value)
+    return value
 
 
 def _columns(name: str, y: Tensor, rows: int) -> Tensor:

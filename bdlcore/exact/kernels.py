@@ -26,26 +26,40 @@ class Kernel(Protocol):
 
 @dataclass(frozen=True)
 class RBF:
-    """The squared exponential, k(x, x') = std^2 exp(-|x - x'|^2 / (2 length_scale^2)).
+    """The squared exponential, k(x, x') = std^2 exp(-1/2 sum_d (x_d - x'_d)^2 / length_scale_d^2).
 
     Attributes:
-        length_scale: distance over which functions vary, in the units of x.
+        length_scale: distance over which functions vary, in the units of x: one for all features, or a tensor (D,) of
+            one for each (automatic relevance determination).
         std: standard deviation of f(x), in the units of f.
     """
 
-    length_scale: float = 1.0
+    length_scale: float | Tensor = 1.0
     std: float = 1.0
 
     def __post_init__(self):
         validate.positive("length_scale", self.length_scale)
-        validate.positive("std", self.std)
+        validate.scale("std", self.std)
+        if isinstance(self.length_scale, Tensor) and self.length_scale.ndim > 1:
+            self._refuse("(D,)")
 
     def __call__(self, x: Tensor, x2: Tensor | None = None) -> Tensor:
         """k(x, x2), shape (N, M)."""
         x, x2 = _pair(x, x2)
+        length = self.length_scale
+        if isinstance(length, Tensor) and length.ndim == 1:
+            if len(length) != x.shape[1]:
+                self._refuse(f"({x.shape[1]},)")
+            x, x2, length = x / length.to(x), x2 / length.to(x), 1.0
         exact = "donot_use_mm_for_euclid_dist"  # the quicker formula loses digits where inputs are close
         squared = torch.cdist(x, x2, compute_mode=exact).square()
-        return self.std**2 * torch.exp(-0.5 * squared / self.length_scale**2)
+        return self.std**2 * torch.exp(-0.5 * squared / length**2)
+
+    def _refuse(self, wanted: str) -> None:
+        raise ValueError(
+            f"length_scale must be a number or have one length per feature, shape {wanted}, got "
+            f"{tuple(self.length_scale.shape)}."
+        )
 
 
 @dataclass(frozen=True)
@@ -59,8 +73,8 @@ class LinearKernel:
     bias_std: float = 1.0
 
     def __post_init__(self):
-        validate.positive("weight_std", self.weight_std)
-        _not_negative("bias_std", self.bias_std)
+        validate.scale("weight_std", self.weight_std)
+        validate.scale("bias_std", self.bias_std, zero=True)
 
     def __call__(self, x: Tensor, x2: Tensor | None = None) -> Tensor:
         """k(x, x2), shape (N, M)."""
@@ -94,8 +108,8 @@ class NetworkKernel:
     def __post_init__(self):
         validate.count("hidden_layers", self.hidden_layers, 0)
         check_activation(self.activation)
-        validate.positive("weight_std", self.weight_std)
-        _not_negative("bias_std", self.bias_std)
+        validate.scale("weight_std", self.weight_std)
+        validate.scale("bias_std", self.bias_std, zero=True)
 
     def __call__(self, x: Tensor, x2: Tensor | None = None) -> Tensor:
         """k(x, x2), shape (N, M)."""
@@ -123,24 +137,87 @@ def expected_product(activation: str, covariance: Tensor, variance: Tensor, vari
 
         relu   sqrt(variance variance2) (sin t + (pi - t) cos t) / (2 pi)
         erf    (2 / pi) arcsin(2 covariance / sqrt((1 + 2 variance) (1 + 2 variance2)))
+
+    Differentiable for equal and zero inputs as well, where the formulas pass through infinite slopes that cancel.
     """
-    if activation == "erf":
-        scale = ((1 + 2 * variance) * (1 + 2 * variance2)).sqrt()
-        return torch.asin((2 * covariance / scale).clamp(-1, 1)) * (2 / math.pi)
-    std, std2 = variance.sqrt(), variance2.sqrt()
-    tiny = torch.finfo(std.dtype).tiny
-    # in place from here on: these are the largest tensors of a convolutional kernel
-    cosine = (covariance / std.clamp(min=tiny)).div_(std2.clamp(min=tiny)).clamp_(-1, 1)
-    other_angle = torch.acos(-cosine)  # pi - t
-    sine = torch.addcmul(cosine.new_ones(()), cosine, cosine, value=-1).sqrt_()
-    return other_angle.mul_(cosine).add_(sine).mul_(std).mul_(std2 / (2 * math.pi))
+    return _ExpectedProduct.apply(activation, covariance, variance, variance2)
 
 
 def expected_square(activation: str, variance: Tensor) -> Tensor:
     """E[act(u)^2] for u ~ N(0, variance)."""
-    if activation == "erf":
-        return torch.asin(2 * variance / (1 + 2 * variance)) * (2 / math.pi)
+    if activation == "erf":  # equals arcsin(2 v / (1 + 2 v)), whose slope rounds to infinity where v is large
+        return torch.atan(2 * variance / (1 + 4 * variance).sqrt()) * (2 / math.pi)
     return variance / 2
+
+
+class _ExpectedProduct(torch.autograd.Function):
+    """`expected_product` with its derivatives in closed form; it keeps nothing but its arguments for them."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(activation: str, covariance: Tensor, variance: Tensor, variance2: Tensor) -> Tensor:
+        values = _relu_values if activation == "relu" else _erf_values
+        return values(covariance, variance, variance2)
+
+    @staticmethod
+    def setup_context(ctx, inputs: tuple, output: Tensor) -> None:
+        ctx.activation, *moments = inputs
+        ctx.save_for_backward(*moments)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple:
+        slopes = (_relu_slopes if ctx.activation == "relu" else _erf_slopes)(*ctx.saved_tensors)
+        moments = zip(slopes, ctx.saved_tensors, strict=True)
+        return None, *((grad * slope).sum_to_size(moment.shape) for slope, moment in moments)
+
+
+def _relu_values(covariance: Tensor, variance: Tensor, variance2: Tensor) -> Tensor:
+    std, std2 = variance.sqrt(), variance2.sqrt()
+    # in place from here on: these are the largest tensors of a convolutional kernel
+    cosine = _cosine(covariance, std, std2)
+    other_angle = torch.acos(-cosine)  # pi - t
+    return other_angle.mul_(cosine).add_(_sine(cosine)).mul_(std).mul_(std2 / (2 * math.pi))
+
+
+def _relu_slopes(covariance: Tensor, variance: Tensor, variance2: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """In the covariance (pi - t) / (2 pi); in a variance sin(t) sqrt(variance2 / variance) / (4 pi), and 0 at 0."""
+    std, std2 = variance.sqrt(), variance2.sqrt()
+    cosine = _cosine(covariance, std, std2)
+    sine = _sine(cosine) / (4 * math.pi)
+    ratio, ratio2 = (
+        torch.where(below > 0, above / below.clamp(min=torch.finfo(below.dtype).tiny), 0)
+        for above, below in ((std2, std), (std, std2))
+    )
+    return torch.acos(-cosine) / (2 * math.pi), sine * ratio, sine * ratio2
+
+
+def _cosine(covariance: Tensor, std: Tensor, std2: Tensor) -> Tensor:
+    """The correlation, and 0 where a standard deviation is."""
+    tiny = torch.finfo(std.dtype).tiny
+    return (covariance / std.clamp(min=tiny)).div_(std2.clamp(min=tiny)).clamp_(-1, 1)
+
+
+def _sine(cosine: Tensor) -> Tensor:
+    return torch.addcmul(cosine.new_ones(()), cosine, cosine, value=-1).sqrt_()
+
+
+def _erf_values(covariance: Tensor, variance: Tensor, variance2: Tensor) -> Tensor:
+    scale, scale2 = (1 + 2 * variance).sqrt(), (1 + 2 * variance2).sqrt()
+    return (2 * covariance / scale).div_(scale2).clamp_(-1, 1).asin_().mul_(2 / math.pi)
+
+
+def _erf_slopes(covariance: Tensor, variance: Tensor, variance2: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """With r the sine and c its cosine: 4 / (pi c scale scale2) in the covariance, -2 r / (pi c scale^2) in a variance.
+
+    c^2 = 1 - r^2 is summed from parts that are not negative, the first of them positive, since r may round to 1.
+    """
+    part, part2 = 1 / (1 + 2 * variance), 1 / (1 + 2 * variance2)
+    sine = 2 * covariance * part.sqrt() * part2.sqrt()
+    least = part + part2 - part * part2
+    cosine = (least + ((1 - part) * (1 - part2) - sine.square()).clamp(min=0)).sqrt()
+    slope = -2 / math.pi * sine / cosine
+    return 4 / math.pi * part.sqrt() * part2.sqrt() / cosine, slope * part, slope * part2
 
 
 def monte_carlo_kernel(
@@ -163,6 +240,11 @@ def monte_carlo_kernel(
     Returns:
         (N, M) in the dtype of x.
     """
+    validate.nonempty("x", validate.inputs("x", x))
+    if x2 is not None:
+        validate.nonempty("x2", validate.inputs("x2", x2))
+        if x.shape[1:] != x2.shape[1:] or x.dtype != x2.dtype:
+            _refuse_pair(x, x2)
     both = x if x2 is None else torch.cat([x, x2])
     total = 0.0
     for rows in torch.arange(validate.count("samples", samples)).split(model.chunk_size(both)):
@@ -182,18 +264,17 @@ def check_activation(activation: str) -> None:
         )
 
 
-def _not_negative(name: str, value: float) -> None:
-    if not 0 <= value < math.inf:
-        raise ValueError(f"{name} must be zero or positive, and finite, got {value}.")
-
-
 def _pair(x: Tensor, x2: Tensor | None) -> tuple[Tensor, Tensor]:
     """Both inputs as checked rows of numbers; x twice when x2 is None."""
-    x = validate.inputs("x", x).flatten(1)
-    x2 = x if x2 is None else validate.inputs("x2", x2).flatten(1)
+    x = validate.nonempty("x", validate.inputs("x", x)).flatten(1)
+    x2 = x if x2 is None else validate.nonempty("x2", validate.inputs("x2", x2)).flatten(1)
     if x.shape[1] != x2.shape[1] or x.dtype != x2.dtype:
-        raise ValueError(
-            f"x and x2 must have as many features and one dtype, got {tuple(x.shape)} {x.dtype} and "
-            f"{tuple(x2.shape)} {x2.dtype}."
-        )
+        _refuse_pair(x, x2)
     return x, x2
+
+
+def _refuse_pair(x: Tensor, x2: Tensor) -> None:
+    raise ValueError(
+        f"x and x2 must have as many features and one dtype, got {tuple(x.shape)} {x.dtype} and "
+        f"{tuple(x2.shape)} {x2.dtype}."
+    )

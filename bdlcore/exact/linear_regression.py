@@ -54,7 +54,7 @@ class LinearPosterior:
 
     def sample(self, draws: int, seed: int | torch.Generator) -> Tensor:
         """Draw weights (draws, P) from the posterior."""
-        root = torch.linalg.cholesky(self.covariance)
+        root = _factor("The posterior covariance", self.covariance)
         size = validate.count("draws", draws), len(self.mean)
         z = torch.randn(size, generator=generator(seed), dtype=self.mean.dtype).to(root.device)
         return self.mean + z @ root.mT
@@ -71,8 +71,13 @@ class LinearPosterior:
         return cls(**tensors, **facts)
 
     def _check(self, features: Tensor) -> None:
+        validate.numbers("features", features)
         if features.ndim != 2 or features.shape[1] != len(self.mean):
             raise ValueError(f"features must have shape (N, {len(self.mean)}), got {tuple(features.shape)}.")
+        if features.dtype != self.mean.dtype:
+            raise ValueError(
+                f"features must have the dtype of the fit, {self.mean.dtype}, got {features.dtype}."
+            )
 
 
 def linear_regression(
@@ -99,6 +104,10 @@ def linear_regression(
         prior_std: prior standard deviation of each weight.
         noise_std: standard deviation of the noise.
         temperature, likelihood_temperature: T and T_lik; 1 is Bayes.
+
+    Raises:
+        TypeError, ValueError: for what is no tensor or number, NaN, shapes that do not match, and features that are
+            so nearly dependent, or so large, that the precision has no Cholesky factor in their dtype.
     """
     started = time.perf_counter()
     for name, value in [
@@ -107,15 +116,16 @@ def linear_regression(
         ("temperature", temperature),
         ("likelihood_temperature", likelihood_temperature),
     ]:
-        validate.positive(name, value)
-    validate.inputs("features", features)
+        validate.scale(name, value)
+    validate.nonempty("features", validate.inputs("features", features))
     if features.ndim != 2:
         raise ValueError(f"features must have shape (N, P), got {tuple(features.shape)}.")
     y = validate.targets(y, len(features), 1, features)[:, 0]
     N, P = features.shape
     noise_variance = noise_std**2 * likelihood_temperature
     identity = torch.eye(P, dtype=features.dtype, device=features.device)
-    root = torch.linalg.cholesky(features.mT @ features / noise_variance + identity / prior_std**2)
+    precision = features.mT @ features / noise_variance + identity / prior_std**2
+    root = _factor("The posterior precision", precision)
     mean = torch.cholesky_solve((features.mT @ y / noise_variance)[:, None], root)[:, 0]
     covariance = temperature * torch.cholesky_inverse(root)
     evidence = None
@@ -124,3 +134,18 @@ def linear_regression(
         log_det = 2 * root.diagonal().log().sum() + 2 * P * math.log(prior_std) + 2 * N * math.log(noise_std)
         evidence = -0.5 * (fit + log_det + N * math.log(2 * math.pi)).item()
     return LinearPosterior(mean, covariance, noise_std, evidence, time.perf_counter() - started)
+
+
+def _factor(name: str, A: Tensor) -> Tensor:
+    """The Cholesky factor of A, or a word on the features that it was made of."""
+    root, failed = torch.linalg.cholesky_ex(A)
+    if failed or not torch.isfinite(root).all():
+        finite = torch.isfinite(A).all()
+        what = "ill-conditioned: some are nearly combinations of others" if finite else "too large"
+        double = "" if A.dtype == torch.float64 else "Use features.double() and y.double(); or s"
+        raise ValueError(
+            f"{name} has no Cholesky factor in {A.dtype}: the features are {what}, or on very different scales. "
+            f"{double or 'S'}tandardise x before making features of it, or take orthogonal ones, such as Legendre "
+            "polynomials instead of powers."
+        )
+    return root

@@ -121,8 +121,8 @@ class Judgements:
         """Names a known mistake: not yet, with the first message of `mistakes` whose numbers these are.
 
         Each message comes with the numbers that the mistake gives, or with a tuple of them where there are several ways
-        to make it. A mistake may happen to give the right numbers on the inputs drawn; so whatever agrees with `right`
-        or with one of `also` is never refused here.
+        to make it (a list is one way, as for `expect_close`). A mistake may happen to give the right numbers on the
+        inputs drawn; so whatever agrees with `right` or with one of `also` is never refused here.
         """
         if any(self.is_close(got, one, rtol=rtol) for one in (right, *also)):
             return

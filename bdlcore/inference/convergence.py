@@ -3,6 +3,8 @@
 Weights of a network are the wrong thing to look at: hidden units can be permuted and signs flipped without
 changing the function, so chains that agree on every function may disagree on every weight. Give these the
 values of functions.
+
+All is computed in the dtype of the values (half precision in float32), on their device.
 """
 
 from __future__ import annotations
@@ -12,8 +14,11 @@ import math
 import torch
 from torch import Tensor
 
+from .._support import validate
 from ..models.model import Model
 from ..models.stack import Stack
+
+LEAST_FOR_RHAT, LEAST_FOR_ESS = 4, 10  # draws per chain
 
 
 def rhat(values: Tensor) -> Tensor:
@@ -27,14 +32,18 @@ def rhat(values: Tensor) -> Tensor:
     section 4). 1 means that halves cannot be told apart; above 1.01 run longer.
 
     Args:
-        values: (chains, draws, ...) one value per draw; at least 4 draws.
+        values: (chains, draws, ...) one finite value per draw; at least 4 draws.
 
     Returns:
-        R-hat with the shape of the trailing axes; NaN where a value never changes.
+        R-hat with the shape of the trailing axes; infinite where chains stand still at different values, NaN where
+        all stand at the same one: that says nothing, so leave it out (`changing`) before taking the largest.
+        Copies of one chain cannot be told apart either, which `copied_chains` tells.
     """
     halves = _split(values)
-    folded = (halves - halves.flatten(0, 1).quantile(0.5, dim=0)).abs()
-    return torch.maximum(_plain_rhat(_normal_scores(halves)), _plain_rhat(_normal_scores(folded)))
+    ordered = halves.flatten(0, 1).sort(0).values  # of an even number; `quantile` goes through float64
+    folded = (halves - (ordered[len(ordered) // 2 - 1] + ordered[len(ordered) // 2]) / 2).abs()
+    # fmax: of values that take two numbers equally often the folded ones never change
+    return torch.fmax(_plain_rhat(_normal_scores(halves)), _plain_rhat(_normal_scores(folded)))
 
 
 def ess(values: Tensor) -> Tensor:
@@ -44,13 +53,17 @@ def ess(values: Tensor) -> Tensor:
     monotone sequence (Vehtari et al. 2021, section 3.2 and 4.1).
 
     Args:
-        values: (chains, draws, ...) one value per draw; at least 4 draws.
+        values: (chains, draws, ...) one finite value per draw; at least 4 draws.
 
     Returns:
-        ESS with the shape of the trailing axes; NaN where a value never changes.
+        ESS with the shape of the trailing axes; NaN where a value never changes, and everywhere with fewer than 10
+        draws per chain: their halves have no two neighbouring lags to add, and the formula would give S log10 S
+        whatever the chains do.
     """
     z = _normal_scores(_split(values))
     chains, n = z.shape[:2]
+    if values.shape[1] < LEAST_FOR_ESS:
+        return z.new_full(z.shape[2:], torch.nan)
     centred = z - z.mean(1, keepdim=True)
     spectrum = torch.fft.rfft(centred, n=2 * n, dim=1).abs().square()
     autocovariance = torch.fft.irfft(spectrum, n=2 * n, dim=1)[:, :n] / n
@@ -60,24 +73,46 @@ def ess(values: Tensor) -> Tensor:
     rho[0] = 1
     # Sums of neighbouring pairs are positive and decreasing for a reversible chain: cut at the first that is
     # not. The even lag after the cut still counts once when positive, which halves the bias of cutting.
-    most = max((n - 3) // 2, 0)
-    pairs = rho[: 2 * most].unflatten(0, (most, 2)).sum(1) if most else rho[:0]
+    most = (n - 3) // 2
+    pairs = rho[: 2 * most].unflatten(0, (most, 2)).sum(1)
     positive = (pairs > 0).long().cumprod(0)
     cut = positive.sum(0)
-    total = (pairs * positive).cummin(0).values.sum(0) if most else 0
+    total = (pairs * positive).cummin(0).values.sum(0)
     after = rho.gather(0, 2 * cut[None])[0].clamp(min=0)
     tau = (2 * total - 1 + after).clamp(min=1 / math.log10(chains * n))
-    return torch.where(variance > 0, chains * n / tau, torch.nan)
+    never_changes = (z == z[:1, :1]).flatten(0, 1).all(0)
+    return torch.where(never_changes, torch.nan, chains * n / tau)
+
+
+def changing(diagnostic: Tensor) -> tuple[Tensor, int]:
+    """R-hat or ESS of the values that change, (K,), and how many never do, in any chain."""
+    undefined = diagnostic.isnan()
+    return diagnostic[~undefined], int(undefined.sum())
+
+
+def copied_chains(values: Tensor) -> Tensor:
+    """Which chains repeat an earlier one draw by draw, (chains,) booleans, for values (chains, draws, ...).
+
+    Chains from one start with the same random numbers are one chain, whatever R-hat and ESS say of them.
+    """
+    some = values[:, -1].flatten(1)[:, :50]  # where these differ, nothing else need be compared
+    pairs = (some[:, None] == some).all(-1).tril(-1).nonzero().tolist()
+    copies = torch.zeros(len(values), dtype=torch.bool)
+    for later, earlier in pairs:
+        copies[later] = copies[later] or torch.equal(values[later], values[earlier])
+    return copies
 
 
 def _split(values: Tensor) -> Tensor:
-    """(chains, draws, ...) -> (2 chains, draws // 2, ...) in float64; the middle draw of an odd number is dropped."""
-    if values.ndim < 2 or values.shape[1] < 4:
+    """(chains, draws, ...) -> (2 chains, draws // 2, ...); the middle draw of an odd number is dropped."""
+    validate.tensor("values", values)
+    if values.ndim < 2 or values.shape[1] < LEAST_FOR_RHAT or values.numel() == 0:
         raise ValueError(f"values must have shape (chains, draws >= 4, ...), got {tuple(values.shape)}.")
     if not torch.isfinite(values).all():
         raise ValueError("values contain NaN or infinity; look at the chains that made them.")
     half = values.shape[1] // 2
-    return torch.cat([values[:, :half], values[:, -half:]]).double()
+    halves = torch.cat([values[:, :half], values[:, -half:]])
+    return halves.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def _normal_scores(values: Tensor) -> Tensor:
@@ -86,7 +121,7 @@ def _normal_scores(values: Tensor) -> Tensor:
     ordered = columns.sort(dim=1).values
     below = torch.searchsorted(ordered, columns)
     not_above = torch.searchsorted(ordered, columns, right=True)
-    ranks = 0.5 * (below + not_above + 1).double()
+    ranks = 0.5 * (below + not_above + 1).to(values.dtype)
     scores = torch.special.ndtri((ranks - 0.375) / (columns.shape[1] + 0.25))
     return scores.mT.reshape(values.shape)
 
@@ -94,7 +129,10 @@ def _normal_scores(values: Tensor) -> Tensor:
 def _plain_rhat(z: Tensor) -> Tensor:
     n = z.shape[1]
     within, between = z.var(1).mean(0), z.mean(1).var(0)
-    return ((n - 1) / n + between / within).sqrt()
+    rhat = ((n - 1) / n + between / within).sqrt()
+    # where no half ever moves, the variance within is 0, or what rounding leaves of it
+    still, apart = (z == z[:, :1]).flatten(0, 1).all(0), (z[:, 0] != z[0, 0]).any(0)
+    return torch.where(still, torch.where(apart, torch.inf, torch.nan).to(rhat), rhat)
 
 
 def probe_inputs(x: Tensor, most: int = 50) -> Tensor:
@@ -104,9 +142,12 @@ def probe_inputs(x: Tensor, most: int = 50) -> Tensor:
 
 
 def convergence(model: Model, draws: Tensor, probe: Tensor) -> dict[str, Tensor]:
-    """R-hat and ESS (N, C) of the function values at `probe` for draws (chains, draws, D); nothing for < 4 draws."""
+    """R-hat and ESS (N, C) of the function values at `probe` for draws (chains, draws, D); nothing for < 4 draws.
+
+    NaN where a function never changes, and ESS for < 10 draws.
+    """
     chains, made = draws.shape[:2]
-    if made < 4:
+    if made < LEAST_FOR_RHAT:
         return {}
     f = model.functions(Stack(draws.flatten(0, 1), model.layout), probe).unflatten(0, (chains, made))
     return {"rhat": rhat(f), "ess": ess(f)}

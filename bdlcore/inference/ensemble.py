@@ -12,7 +12,7 @@ from ..models.model import Model
 from ..models.stack import Stack
 from .optimise import optimise
 from .posterior import Posterior
-from .run import Run
+from .run import Run, when_it_broke
 
 
 def ensemble(
@@ -43,7 +43,8 @@ def ensemble(
             temperature has the same maximum and is not offered.)
 
     Returns:
-        Posterior with one row per member and the loss curves.
+        Posterior with one row per member and the loss curves; without members whose loss became NaN, which a warning
+        names. Raises RuntimeError when it did for all.
     """
     steps = validate.count("steps", steps)
     validate.positive("lr", lr)
@@ -63,4 +64,5 @@ def ensemble(
     theta = run.start(initial, 0)
     shuffle = generator(run.seed, 2)
     theta, loss = optimise(run.density, theta, steps, lr, run.batch_size, maximise, shuffle)
-    return run.posterior(Stack(theta, model.layout), len(loss) * run.share, loss=loss)
+    alive = run.surviving(when_it_broke(loss), "loss", f"use a smaller lr than {lr}.")
+    return run.posterior(Stack(theta[alive], model.layout), len(loss) * run.share, loss=loss[:, alive])

@@ -27,7 +27,7 @@ from ..curvature.kronecker import Kronecker
 from ..likelihoods.protocol import Predictive
 from ..models.log_posterior import LogPosterior, Temperature
 from ..models.model import Model
-from ..models.stack import Layout, Stack, check_stack
+from ..models.stack import Layout, Stack, check_stack, float_like
 from ..predictions.function_values import FunctionValues
 from .evidence import log_evidence
 from .modes import find_modes, warn_off_mode
@@ -43,6 +43,7 @@ class LaplacePosterior:
         model: the model.
         modes: the modes theta*, one row each.
         structure: "full", "diagonal", "kron" or "last_layer".
+        rows: numbers of the modes, range(8, 16) for modes 8 to 15 of a run; draws of a mode depend on its number.
         temperature: (S,) T of each mode.
         tempered: whether T or T_lik differs from 1, and so there is no marginal likelihood.
         curvatures: the curvature at each mode.
@@ -56,6 +57,7 @@ class LaplacePosterior:
     model: Model
     modes: Stack
     structure: str
+    rows: range
     temperature: Tensor
     tempered: bool
     curvatures: tuple[Full | Diagonal | Kronecker, ...]
@@ -104,7 +106,7 @@ class LaplacePosterior:
         if closed is not None:
             return closed
         draws, (S, N, C) = validate.count("draws", draws), means.shape
-        z = torch.randn((draws, C), generator=generator(seed, 3), dtype=x.dtype).to(x.device)
+        z = torch.randn((draws, C), generator=generator(seed, 3), dtype=means.dtype).to(x.device)
         values, vectors = torch.linalg.eigh(covariance)  # which may be singular
         root = vectors * values.clamp(min=0).sqrt()[..., None, :]
 
@@ -121,7 +123,7 @@ class LaplacePosterior:
         self._check(x)
         functions = []
         for mode, theta in enumerate(self.modes.theta):
-            deviations = self._deviations(mode, draws, seed).to(x)
+            deviations = self._deviations(mode, draws, seed).to(theta)
             chunks = self.jacobian.chunks(theta, x, self.f.shape[-1])
             functions.append(torch.cat([f + (J @ deviations.mT).movedim(2, 0) for _, f, J in chunks], 1))
         return torch.cat(functions)
@@ -168,14 +170,15 @@ class LaplacePosterior:
         facts = {
             name: getattr(self, name) for name in ("structure", "tempered", "seconds", "gradient_evaluations")
         }
-        files.save(path, "Laplace posterior", tensors, facts | {"layout": self.modes.layout.record()})
+        facts |= {"layout": self.modes.layout.record(), "rows": [self.rows.start, self.rows.stop]}
+        files.save(path, "Laplace posterior", tensors, facts)
 
     @classmethod
     def load(cls, path: str | Path, model: Model) -> LaplacePosterior:
         """Read what `save` wrote, for the model that it was made with. Raises FileNotFoundError or ValueError."""
         tensors, facts = files.load(path, "Laplace posterior")
         modes = Stack(tensors.pop("theta"), Layout.from_record(facts.pop("layout")))
-        probe = tensors.pop("probe")
+        probe, facts["rows"] = tensors.pop("probe"), range(*facts["rows"])
         check_stack(modes, model.layout, probe)
         jacobian = _jacobian(model, facts["structure"], modes.theta[0], probe)
         states: list[dict[str, Tensor]] = [{} for _ in modes]
@@ -200,8 +203,8 @@ class LaplacePosterior:
 
     def _deviations(self, mode: int, draws: int | range, seed: int | torch.Generator) -> Tensor:
         """theta - theta* for draws from the Gaussian at a mode, (draws, D'); draw i depends on (seed, i) alone."""
-        rows = validate.rows("draws", draws)
-        random = RowRandom(seed, rows, stream=4 + mode, device=self.f.device)
+        draws = validate.rows("draws", draws)
+        random = RowRandom(seed, draws, stream=4 + self.rows[mode], device=self.f.device)
         return self.temperature[mode].sqrt() * self.curvatures[mode].sample(random)
 
 
@@ -244,7 +247,9 @@ def laplace(
     started = time.perf_counter()
     validate.choice("structure", structure, STRUCTURES)
     density = LogPosterior(model, x, y, temperature, likelihood_temperature, chunk_size)
-    model.likelihood.curvature_root(x.new_zeros(1, model.outputs(x)))  # raises where there is none
+    model.likelihood.curvature_root(
+        float_like(x).new_zeros(1, model.outputs(x))
+    )  # raises where there is none
     validate.positive("memory_gb", memory_gb)
     given = isinstance(modes, Stack)
     if given:
@@ -252,7 +257,7 @@ def laplace(
     rows = validate.rows("modes", len(modes) if given else modes)
     for name, value in (("temperature", temperature), ("likelihood_temperature", likelihood_temperature)):
         validate.per_row(name, value, len(rows))
-    start = modes if given else model.sample_prior(1, seed=0, dtype=x.dtype, device=x.device)
+    start = modes if given else model.prior_like(1, 0, x)
     jacobian, C = _jacobian(model, structure, start.theta[0], x), model.outputs(x)
     curvature_of = STRUCTURES[structure]
     curvature_of.check(jacobian, len(x) * C, len(rows), memory_gb)
@@ -287,6 +292,7 @@ def laplace(
         model=model,
         modes=modes,
         structure=structure,
+        rows=rows,
         temperature=T,
         tempered=bool((T != 1).any() or (T_lik != 1).any()),
         curvatures=tuple(curvatures),

@@ -14,8 +14,9 @@ from ..models.log_posterior import LogPosterior, Temperature
 from ..models.model import Model
 from ..models.stack import Stack
 from .approximations import MeanField
+from .optimise import LOOKS
 from .posterior import Posterior
-from .run import Run
+from .run import Run, when_it_broke
 
 
 def mean_field_vi(
@@ -67,8 +68,8 @@ def mean_field_vi(
         batch_size, temperature, likelihood_temperature, initial_steps, seed: see `bdlcore.inference.run`.
 
     Returns:
-        Posterior with members * draws rows, the ELBO of every step and the `MeanField` as `approximation`. Raises
-        RuntimeError when the ELBO of a member becomes NaN.
+        Posterior with members * draws rows, the ELBO of every step and the `MeanField` as `approximation`; without
+        members whose ELBO became NaN, which a warning names. Raises RuntimeError when it did for all.
     """
     steps, samples = validate.count("steps", steps), validate.count("samples", samples)
     draws = validate.count("draws", draws)
@@ -100,16 +101,19 @@ def mean_field_vi(
             theta = torch.addcmul(mu[:, None], std[:, None], eps)
             value, g = next(batches)(theta.flatten(0, 1))
             elbo.append(value.view(M, samples).mean(1) + log_std.sum(1) + entropy_of_unit)
-            run.require_finite(elbo[-1], "ELBO", step, advice)
             g = g.view_as(theta)
             torch.mean(g, 1, out=gradient[0])
             torch.mean(g.mul_(eps), 1, out=gradient[1])
             gradient[1].mul_(std).add_(1)
             adam.step(gradient.neg_(), lr * 0.5 * (1 + math.cos(math.pi * step / steps)))
-    q = MeanField(mu.clone(), log_std.exp(), model.layout)
+            if step % LOOKS == 0 and not torch.isfinite(elbo[-1]).any():
+                break
+    curve = torch.stack(elbo)
+    alive = run.surviving(when_it_broke(curve), "ELBO", advice)
+    q = MeanField(mu[alive], log_std[alive].exp(), model.layout)
     return run.posterior(
         q.sample(draws, run.seed, members=run.rows),
         len(elbo) * samples * run.share,
-        elbo=torch.stack(elbo),
+        elbo=curve[:, alive],
         approximation=q,
     )

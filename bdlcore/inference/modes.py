@@ -49,6 +49,8 @@ def find_modes(
     sizes = {"likelihood_temperature": likelihood_temperature, "chunk_size": chunk_size}
     run = Run("Laplace", "mode", model, x, y, modes, seed, **sizes)
     theta, loss = optimise(run.density, run.start(None, 0), steps, lr, keep_interrupted=False)
+    if not torch.isfinite(loss).all():
+        raise RuntimeError(f"The loss of some modes became NaN or infinite; use a smaller lr than {lr}.")
     T_lik = torch.as_tensor(likelihood_temperature).expand(len(theta)).tolist()
     done, gradients = 0, loss.numel()
     with Interruptible(lambda: f"modes from row {done} on are not refined."):

@@ -11,6 +11,8 @@ from .._support.adam import Adam
 from .._support.progress import Interruptible, progress
 from ..models.log_posterior import LogPosterior
 
+LOOKS = 50  # steps from one look at whether any row is still finite to the next: each makes a GPU wait
+
 
 def optimise(
     density: LogPosterior,
@@ -38,7 +40,8 @@ def optimise(
 
     Returns:
         theta (S, D) and the loss (steps, S), -log density per datum on that step's batch. After a
-        KeyboardInterrupt, where it had come to. Raises RuntimeError when the loss of a row becomes NaN.
+        KeyboardInterrupt, where it had come to. Rows whose loss became NaN show it there; when it is that of all rows,
+        raises RuntimeError.
     """
     N = len(density.x)
     theta = theta.clone()
@@ -50,11 +53,13 @@ def optimise(
         for step in progress(steps, f"training {len(theta)} members"):
             target = next(batches)
             value, gradient = target(theta) if maximise == "posterior" else target.likelihood(theta)
-            if not torch.isfinite(value).all():
-                bad = (~torch.isfinite(value)).nonzero().flatten().tolist()
-                raise RuntimeError(
-                    f"The loss of row(s) {bad} became NaN or infinite at step {step}; use a smaller lr than {lr}."
-                )
             losses.append(-value / N)
             adam.step(gradient.div_(-N), lr * 0.5 * (1 + math.cos(math.pi * step / steps)))
-    return theta, torch.stack(losses)
+            if step % LOOKS == 0 and not torch.isfinite(losses[-1]).any():
+                break
+    loss = torch.stack(losses)
+    well = torch.isfinite(loss)
+    if not well.all(0).any():
+        step = int((~well).any(1).nonzero()[0])
+        raise RuntimeError(f"The loss became NaN or infinite at step {step}; use a smaller lr than {lr}.")
+    return theta, loss

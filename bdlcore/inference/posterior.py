@@ -18,6 +18,7 @@ from ..models.marginalise import predict
 from ..models.model import Model
 from ..models.stack import Layout, Stack
 from .approximations import MeanField, SwagState
+from .convergence import LEAST_FOR_ESS, changing, copied_chains
 
 APPROXIMATIONS = {"MeanField": MeanField, "SwagState": SwagState}
 
@@ -140,9 +141,7 @@ class Posterior:
         if self.acceptance is not None:
             parts.append(f"{self.chains} chains, acceptance {self.acceptance.mean():.2f}")
         if self.rhat is not None:
-            parts.append(
-                f"max R-hat {self.rhat.max():.3f}, min ESS {self.ess.min():.0f} (of function values)"
-            )
+            parts.append(self._mixing())
         if self.divergences is not None and self.divergences.sum() > 0:
             parts.append(f"{int(self.divergences.sum())} divergent trajectories")
         if self.configurational_temperature is not None:
@@ -153,3 +152,19 @@ class Posterior:
             parts.append(f"final loss {self.loss[-1].mean():.3f} per datum")
         parts.append(f"{self.seconds:.1f} s")
         return "Posterior(" + "; ".join(parts) + ")"
+
+    def _mixing(self) -> str:
+        """The worst R-hat and ESS in words, and what they do not see."""
+        (rhat, still), (ess, _) = changing(self.rhat), changing(self.ess)
+        if len(rhat) == 0:
+            return "no R-hat or ESS, since no function value ever changes"
+        words = f"max R-hat {rhat.max():.3f}, "
+        if len(ess) == 0:
+            words += f"no ESS, which needs {LEAST_FOR_ESS} draws per chain (of function values)"
+        else:
+            words += f"min ESS {ess.min():.0f} (of function values)"
+        if still:
+            words += f", but {still} of {self.rhat.numel()} values never change"
+        if copies := int(copied_chains(self.draws).sum()):
+            words += f", which mean nothing: {copies} of {self.chains} chains are copies of others"
+        return words

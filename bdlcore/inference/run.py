@@ -32,10 +32,16 @@ from .._support.progress import warn
 from .._support.randomness import RowRandom, as_seed, generator
 from ..models.log_posterior import LogPosterior, Temperature
 from ..models.model import Model
-from ..models.stack import Stack, check_stack
+from ..models.stack import Stack, check_stack, float_like
 from .convergence import convergence, probe_inputs
 from .optimise import optimise
 from .posterior import Posterior
+
+
+def when_it_broke(record: Tensor) -> Tensor:
+    """The step (S,) at which values (steps, S) first were NaN or infinite; -1 where they never were."""
+    broken = ~torch.isfinite(record)
+    return torch.where(broken.any(0), broken.int().argmax(0), -1)
 
 
 class Run:
@@ -80,11 +86,11 @@ class Run:
             None if batch_size is None else min(validate.count("batch_size", batch_size), len(x))
         )
         self.share = 1.0 if batch_size is None else self.batch_size / len(x)
-        self.gradients, self.loss = 0.0, x.new_empty(0, len(self.rows))
+        self.gradients, self.loss = 0.0, float_like(x).new_empty(0, len(self.rows))
         self.probe = probe_inputs(x) if probe is None else probe
         try:  # now, rather than after all draws are made
             model.check_inputs(self.probe)
-            model.functions(model.sample_prior(1, 0, dtype=x.dtype, device=x.device), self.probe[:1])
+            model.functions(model.prior_like(1, 0, x), self.probe[:1])
         except (ValueError, TypeError, RuntimeError) as error:
             raise ValueError(f"R-hat cannot be computed at this probe: {error}") from error
 
@@ -106,31 +112,46 @@ class Run:
                     f"initial has {len(initial)} rows for {len(self.rows)} {self.row}s; give one row per {self.row}."
                 )
             return initial.theta
-        theta = model.sample_prior(self.rows, self.seed, dtype=x.dtype, device=x.device).theta
+        theta = model.prior_like(self.rows, self.seed, x).theta
         if steps:
             shuffle = generator(self.seed, 5)
             theta, self.loss = optimise(
                 self.density, theta, steps, lr, self.batch_size, shuffle=shuffle, keep_interrupted=False
             )
             self.gradients += steps * self.share
+            if not torch.isfinite(self.loss).all():
+                raise RuntimeError(
+                    f"The search for a start of {self.method} became NaN or infinite for some {self.row}s; give "
+                    "`initial`, or fewer initial_steps."
+                )
         return theta
 
     def random(self, stream: int) -> RowRandom:
         """One generator per row."""
-        x = self.density.x
-        return RowRandom(self.seed, self.rows, stream, x.dtype, x.device)
+        like = float_like(self.density.x)
+        return RowRandom(self.seed, self.rows, stream, like.dtype, like.device)
 
     def batches(self, stream: int) -> Iterator[LogPosterior]:
         """Without end, the density as seen by minibatches; all rows see the same."""
         return self.density.batches(self.batch_size, generator(self.seed, stream))
 
-    def require_finite(self, value: Tensor, what: str, step: int, advice: str) -> None:
-        """Stop a run when the values (S,) of some rows are NaN or infinite."""
-        bad = (~torch.isfinite(value)).nonzero().flatten().tolist()
-        if bad:
-            raise RuntimeError(
-                f"The {what} of {self.method} {self.row}(s) {bad} became NaN or infinite at step {step}; {advice}"
-            )
+    def surviving(self, died: Tensor, what: str, advice: str) -> Tensor:
+        """Which rows are to be returned, (S,) boolean, for the steps (S,) at which a value of theirs became NaN, or -1.
+
+        Warns of rows that are not, and forgets them; raises RuntimeError when none is left.
+        """
+        alive = died < 0
+        if alive.all():
+            return alive
+        bad, step = (~alive).nonzero().flatten().tolist(), int(died[~alive].min())
+        said = (
+            f"The {what} of {self.method} {self.row}(s) {bad} became NaN or infinite at step {step}; {advice}"
+        )
+        if not alive.any():
+            raise RuntimeError(said)
+        warn(f"{said} The others are returned.")
+        self.rows = [row for row, well in zip(self.rows, alive.tolist(), strict=True) if well]
+        return alive
 
     def mixing(self, draws: Tensor) -> dict[str, Tensor]:
         """R-hat and ESS of functions at the probe for draws (chains, draws, D); a failure costs no draws."""

@@ -39,6 +39,9 @@ class Plan:
                 f"schedule must be one of {', '.join(SCHEDULES)} or a function, got {self.schedule!r}."
             )
 
+        for step in range(self.steps_per_cycle):  # now, rather than after most of the run
+            self.factor(step)
+
     @property
     def steps_per_cycle(self) -> int:
         return self.warmup + self.draws // self.cycles * self.thinning

@@ -13,8 +13,9 @@ from ..models.log_posterior import LogPosterior, Temperature
 from ..models.model import Model
 from ..models.stack import Layout, Stack
 from .approximations import SwagState, enough
+from .optimise import LOOKS
 from .posterior import Posterior
-from .run import Run
+from .run import Run, when_it_broke
 from .starts import largest_curvature
 
 
@@ -144,21 +145,25 @@ def swag(
     with Interruptible(kept):
         for step in progress(snapshots * every, f"SWAG, {len(theta)} members"):
             value, gradient = next(batches)(theta)
-            run.require_finite(value, "loss", step, advice)
             losses.append(-value / N)
             velocity.mul_(momentum).add_(gradient, alpha=-1 / N)
             theta.addcmul_(velocity, lr[:, None], value=-1)
             if (step + 1) % every == 0:
                 moments.collect(theta)
-    state, losses = moments.state(model.layout), torch.stack(losses)
-    run.require_finite(state.variance.sum(1), "weights", len(losses), advice)
+            if step % LOOKS == 0 and not torch.isfinite(value).any():
+                break
+    losses = torch.stack(losses)
+    died = when_it_broke(losses)
     _warn_of_climbing(run.density, origin, theta, advice)
-    run.method = "SWAG" if len(theta) == 1 else "MultiSWAG"
+    alive = run.surviving(died, "loss", advice)
+    state = moments.state(model.layout)
+    state = SwagState(state.mean[alive], state.variance[alive], state.deviations[alive], model.layout)
+    run.method = "SWAG" if len(alive) == 1 else "MultiSWAG"
     return run.posterior(
         state.sample(draws, run.seed, members=run.rows),
         len(losses) * run.share + 2,
-        step_size=lr,
-        loss=torch.cat([run.loss, losses]),
+        step_size=lr[alive],
+        loss=torch.cat([run.loss, losses])[:, alive],
         approximation=state,
     )
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .._support import validate
 from .model import Model
+from .stack import float_like
 
 Temperature = float | Tensor
 
@@ -46,7 +47,9 @@ class LogPosterior:
         validate.positive("temperature", temperature, "T < 1 is colder than the posterior, T = 1 is Bayes.")
         validate.positive("likelihood_temperature", likelihood_temperature)
         self.model, self.x, self.y = model, x, model.check_data(x, y)
-        self.temperature, self.likelihood_temperature = temperature, likelihood_temperature
+        self.temperature, self.likelihood_temperature = (
+            T.to(float_like(x)) if isinstance(T, Tensor) else T for T in (temperature, likelihood_temperature)
+        )
         self.chunk_chosen = chunk_size is None
         self.chunk_size = model.chunk_size(x) if chunk_size is None else chunk_size
         validate.count("chunk_size", self.chunk_size)
@@ -90,15 +93,23 @@ class LogPosterior:
 
     @torch.no_grad()
     def _evaluate(self, theta: Tensor, with_prior: bool) -> tuple[Tensor, Tensor]:
-        model, S, scale = self.model, len(theta), self.model.layout.scale(theta)
-        value, gradient = theta.new_empty(S), torch.empty_like(theta)
-        for start in range(0, S, self.chunk_size):
+        model, layout, T_lik = self.model, self.model.layout, self.likelihood_temperature
+        value, gradient, scale = theta.new_empty(len(theta)), torch.empty_like(theta), layout.scale(theta)
+        n = self.model.data_per_pass(self.x)
+        for start in range(0, len(theta), self.chunk_size):
             rows = slice(start, start + self.chunk_size)
-            part, T_lik = theta[rows], self.likelihood_temperature
-            f, pull = model.pullback(part * scale, self.x)
-            value[rows] = _divide(model.likelihood.log_prob(f, self.y).sum(1), T_lik, rows)
-            slope = _divide(model.likelihood.slope(f, self.y), T_lik, rows)
-            torch.mul(pull(slope), scale, out=gradient[rows])
+            part, weights = theta[rows], layout.weights(theta[rows])
+            for first in range(0, len(self.x), n):
+                y = self.y[first : first + n]
+                f, pull = model.pullback(weights, self.x[first : first + n])
+                fit = _divide(model.likelihood.log_prob(f, y).sum(1), T_lik, rows)
+                pulled = pull(_divide(model.likelihood.slope(f, y), T_lik, rows))
+                if first == 0:
+                    value[rows] = fit
+                    torch.mul(pulled, scale, out=gradient[rows])
+                else:
+                    value[rows] += fit
+                    gradient[rows].addcmul_(pulled, scale)
             if with_prior:  # N(0, I) in theta
                 value[rows] += model.log_prior(part)
                 gradient[rows] -= part

@@ -11,9 +11,9 @@ from .._support import validate
 from .._support.pullback import Pullback
 from .._support.randomness import RowRandom
 from ..likelihoods.protocol import Likelihood
-from ..nets.protocol import stacked
+from ..nets.protocol import check_module, stacked
 from .priors import GaussianPrior
-from .stack import Layout, Stack, check_stack
+from .stack import Layout, Stack, check_stack, float_like
 
 PASS = 2**21  # elements of the widest activation that the rows of a pass may hold: 8 MB in float32
 
@@ -35,16 +35,14 @@ class Model:
     """
 
     def __init__(self, network: nn.Module, prior: GaussianPrior, likelihood: Likelihood):
-        for name, module in network.named_modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                raise ValueError(
-                    f"The network contains BatchNorm ({name}): its outputs depend on the whole batch, so p(y|x, w) is "
-                    "not defined per datum. Use GroupNorm or no normalisation."
-                )
-            if isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0:
-                raise ValueError(
-                    f"The network contains dropout ({name}): f_w(x) must be a function of w and x alone."
-                )
+        check_module(network)
+        for name, value, asked in (
+            ("prior", prior, "bdl.GaussianPrior(std=1.0)"),
+            ("likelihood", likelihood, "bdl.Gaussian(noise_std=0.1) or bdl.Categorical()"),
+        ):
+            wanted = "layout" if name == "prior" else "log_prob"
+            if not hasattr(value, wanted) or isinstance(value, type):
+                raise TypeError(f"{name} must be something like {asked}, got {value!r}.")
         self.network, self.prior, self.likelihood = network, prior, likelihood
         self.layout: Layout = prior.layout(network)
         self._stacked = stacked(network)
@@ -67,9 +65,14 @@ class Model:
         theta = RowRandom(seed, rows, dtype=dtype, device=device).normal(self.layout.dim)
         return Stack(theta, self.layout)
 
+    def prior_like(self, samples: int | range, seed: int | torch.Generator, x: Tensor) -> Stack:
+        """`sample_prior` in the dtype that goes with inputs x, and on their device."""
+        like = float_like(x)
+        return self.sample_prior(samples, seed, dtype=like.dtype, device=like.device)
+
     def forward(self, theta: Tensor, x: Tensor) -> Tensor:
         """f (S, N, C) for whitened rows theta (S, D), differentiable and unchecked: for samplers' inner loops."""
-        return self.forward_weights(theta * self.layout.scale(theta), x)
+        return self.forward_weights(self.layout.weights(theta), x)
 
     def forward_weights(self, weights: Tensor, x: Tensor) -> Tensor:
         """As `forward`, for weights (S, D) in the network's own units."""
@@ -82,7 +85,7 @@ class Model:
     @torch.no_grad()
     def outputs(self, x: Tensor) -> int:
         """C, the number of outputs."""
-        return self.forward(torch.zeros(1, self.layout.dim, dtype=x.dtype, device=x.device), x[:1]).shape[-1]
+        return self.forward(float_like(x).new_zeros(1, self.layout.dim), x[:1]).shape[-1]
 
     @torch.no_grad()
     def functions(self, stack: Stack, x: Tensor, chunk_size: int | None = None) -> Tensor:
@@ -98,11 +101,18 @@ class Model:
         if chunk_size is None:
             chunk_size = self.chunk_size(x)
         chunks = stack.theta.split(validate.count("chunk_size", chunk_size))
-        return torch.cat([self.forward(theta, x) for theta in chunks])
+        parts = x.split(self.data_per_pass(x))
+        if len(parts) == 1:
+            return torch.cat([self.forward(theta, x) for theta in chunks])
+        return torch.cat([torch.cat([self.forward(theta, part) for part in parts], 1) for theta in chunks])
 
     def chunk_size(self, x: Tensor) -> int:
         """Rows per pass such that the widest activation on x holds at most `PASS` values, or 1."""
-        return max(1, PASS // (len(x) * self._stacked.widest_activation(x)))
+        return max(1, self.data_per_pass(x) // len(x))
+
+    def data_per_pass(self, x: Tensor) -> int:
+        """Inputs per pass for one row, by the same bound."""
+        return max(1, PASS // self._stacked.widest_activation(x))
 
     # --- densities ---
 
@@ -111,8 +121,9 @@ class Model:
         return -0.5 * theta.square().sum(1) - 0.5 * math.log(2 * math.pi) * theta.shape[1]
 
     def log_likelihood(self, theta: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        """sum_n log p(y_n | f(x_n)), shape (S,)."""
-        return self.likelihood.log_prob(self.forward(theta, x), y).sum(1)
+        """sum_n log p(y_n | f(x_n)), shape (S,), for targets as in `check_data`."""
+        f = self.forward(theta, x)
+        return self.likelihood.log_prob(f, self.likelihood.targets(y, f.shape[-1], float_like(x))).sum(1)
 
     def log_joint(self, theta: Tensor, x: Tensor, y: Tensor) -> Tensor:
         """log p(D | w) + log p(w), shape (S,): the log posterior up to a constant."""
@@ -120,10 +131,15 @@ class Model:
 
     def check_inputs(self, x: Tensor) -> None:
         """Raise when x does not fit the network."""
-        validate.inputs("x", x)
+        validate.inputs("x", x, integers=True)  # the network knows whether it takes tokens
         self._stacked.check_inputs(x)
 
     def check_data(self, x: Tensor, y: Tensor) -> Tensor:
         """Check inputs and targets early and together; returns y as the likelihood wants it."""
         self.check_inputs(x)
-        return self.likelihood.targets(y, self.outputs(x), x)
+        if x.dtype in (torch.float16, torch.bfloat16):
+            raise TypeError(
+                f"x is {x.dtype}, in which sums over data and small steps of the weights get lost, so that a fit is "
+                "wrong without a word. Use x.float() and y.float()."
+            )
+        return self.likelihood.targets(y, self.outputs(x), float_like(x))

@@ -1,16 +1,17 @@
 """A stack of weights: S settings of one network as the rows of a matrix.
 
-Rows are *prior-whitened*: with the prior w_d ~ N(0, s_d^2) a row holds theta_d = w_d / s_d, so theta ~ N(0, I)
-whatever the prior. Every source (prior draws, HMC, ensembles, ...) makes such a matrix and every user
-(predictions, correlations, plots) takes one.
+Rows are *prior-whitened*: with the prior w_d ~ N(m_d, s_d^2) a row holds theta_d = (w_d - m_d) / s_d, so
+theta ~ N(0, I) whatever the prior. (m_d is 0 but for the gains of normalisation layers.) Every source (prior
+draws, HMC, ensembles, ...) makes such a matrix and every user (predictions, correlations, plots) takes one.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+from numbers import Integral
 from pathlib import Path
 
 import torch
@@ -21,17 +22,26 @@ from .._support import files, validate
 
 @dataclass(frozen=True)
 class Layout:
-    """What each column of a stack is: parameter names, shapes and prior standard deviations, in order.
+    """What each column of a stack is: parameter names, shapes, prior means and standard deviations, in order.
 
     Attributes:
         names: parameter names as in `network.state_dict()`.
         shapes: their shapes.
-        stds: their prior standard deviations; a weight is theta times its std.
+        stds: their prior standard deviations; a weight is its prior mean plus theta times its std.
+        means: their prior means; 0 when left out.
+        constants: what else belongs to the network's `state_dict`, frozen parameters and buffers; not part of equality
+            and not written to files.
     """
 
     names: tuple[str, ...]
     shapes: tuple[tuple[int, ...], ...]
     stds: tuple[float, ...]
+    means: tuple[float, ...] = ()
+    constants: Mapping[str, Tensor] = field(default_factory=dict, compare=False, repr=False)
+
+    def __post_init__(self):
+        if not self.means:
+            object.__setattr__(self, "means", (0.0,) * len(self.names))
 
     @cached_property
     def sizes(self) -> list[int]:
@@ -45,17 +55,30 @@ class Layout:
 
     def record(self) -> dict:
         """The layout as plain JSON types."""
-        return {"names": self.names, "shapes": self.shapes, "stds": self.stds}
+        return {"names": self.names, "shapes": self.shapes, "stds": self.stds, "means": self.means}
 
     @classmethod
     def from_record(cls, record: dict) -> Layout:
         """The inverse of `record`."""
         shapes = tuple(tuple(shape) for shape in record["shapes"])
-        return cls(tuple(record["names"]), shapes, tuple(record["stds"]))
+        return cls(tuple(record["names"]), shapes, tuple(record["stds"]), tuple(record.get("means", ())))
 
     def scale(self, like: Tensor) -> Tensor:
         """Prior standard deviation of every weight, shape (D,), on the device and in the dtype of `like`."""
-        return _scale(self, like.dtype, like.device)
+        return _repeated(self.stds, tuple(self.sizes), like.dtype, like.device)
+
+    def weights(self, theta: Tensor) -> Tensor:
+        """Weights (S, D) in the network's own units, w = prior mean + prior std * theta."""
+        weights = theta * self.scale(theta)
+        if any(self.means):
+            weights = weights + _repeated(self.means, tuple(self.sizes), theta.dtype, theta.device)
+        return weights
+
+    def whitened(self, weights: Tensor) -> Tensor:
+        """The inverse of `weights`."""
+        if any(self.means):
+            weights = weights - _repeated(self.means, tuple(self.sizes), weights.dtype, weights.device)
+        return weights / self.scale(weights)
 
     def unflatten(self, weights: Tensor) -> dict[str, Tensor]:
         """Split (S, D) weights into a mapping from name to (S, *shape)."""
@@ -64,9 +87,15 @@ class Layout:
 
 
 @lru_cache(maxsize=64)
-def _scale(layout: Layout, dtype: torch.dtype, device: torch.device) -> Tensor:
-    stds = torch.tensor(layout.stds, dtype=dtype, device=device)
-    return stds.repeat_interleave(torch.tensor(layout.sizes, device=device))
+def _repeated(
+    values: tuple[float, ...], sizes: tuple[int, ...], dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """Each value as often as its parameter has weights, (D,)."""
+    with torch.inference_mode(
+        False
+    ):  # a tensor made in inference mode could never take part in autograd again
+        row = torch.tensor(values, dtype=dtype, device=device)
+        return row.repeat_interleave(torch.tensor(sizes, device=device))
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,8 +119,8 @@ class Stack:
 
     @property
     def weights(self) -> Tensor:
-        """(S, D) weights in the network's own units, w = theta * prior std."""
-        return self.theta * self.layout.scale(self.theta)
+        """(S, D) weights in the network's own units, w = prior mean + prior std * theta."""
+        return self.layout.weights(self.theta)
 
     def named(self) -> dict[str, Tensor]:
         """Mapping from parameter name to its (S, *shape) weights."""
@@ -102,10 +131,10 @@ class Stack:
 
     def __getitem__(self, rows: int | slice | Tensor | list[int]) -> Stack:
         """A stack of the chosen rows; an integer gives a stack of one row."""
-        if isinstance(rows, int):
+        if isinstance(rows, Integral):
             if not -len(self) <= rows < len(self):
                 raise IndexError(f"row {rows} of a stack of {len(self)}")
-            rows = [rows]
+            rows = [int(rows)]
         return Stack(self.theta[rows], self.layout)
 
     def __iter__(self) -> Iterator[Stack]:
@@ -120,25 +149,35 @@ class Stack:
         return Stack(self.theta.to(*args, **kwargs), self.layout)
 
     def state_dicts(self) -> list[dict[str, Tensor]]:
-        """One `state_dict` per row, for `network.load_state_dict`."""
+        """One `state_dict` per row, for `network.load_state_dict`: its weights, and the network's constants."""
+        constants = {name: value.clone() for name, value in self.layout.constants.items()}
         named = self.named()
-        return [{name: value[s].clone() for name, value in named.items()} for s in range(len(self))]
+        return [
+            constants | {name: value[s].clone() for name, value in named.items()} for s in range(len(self))
+        ]
 
     @classmethod
     def from_state_dicts(cls, state_dicts: Iterable[Mapping[str, Tensor]], layout: Layout) -> Stack:
-        """The inverse of `state_dicts`. Raises ValueError when names or shapes do not match the layout."""
-        rows = []
+        """The inverse of `state_dicts`; constants may be left out.
+
+        Raises ValueError when names or shapes do not match the layout, or a constant has another value.
+        """
+        rows, wanted = [], dict(zip(layout.names, layout.shapes, strict=True))
         for state in state_dicts:
-            found = {name: tuple(value.shape) for name, value in state.items()}
-            wanted = dict(zip(layout.names, layout.shapes, strict=True))
+            found = {n: tuple(value.shape) for n, value in state.items() if n not in layout.constants}
             if found != wanted:
                 wrong = sorted(set(found.items()) ^ set(wanted.items()))
                 raise ValueError(f"state_dict does not fit the network; differing entries: {wrong}.")
+            for name, value in layout.constants.items():
+                if name in state and not torch.equal(state[name].to(value), value):
+                    raise ValueError(
+                        f"state_dict has another {name} than the model's network, where it is a constant (a buffer or "
+                        "a frozen parameter). Load one state_dict into the network before making the model."
+                    )
             rows.append(torch.cat([state[name].reshape(-1) for name in layout.names]))
         if not rows:
             raise ValueError("state_dicts is empty; give at least one.")
-        weights = torch.stack(rows)
-        return cls(weights / layout.scale(weights), layout)
+        return cls(layout.whitened(torch.stack(rows)), layout)
 
     def save(self, path: str | Path) -> None:
         """Write to a safetensors file; nothing is left behind if writing fails."""
@@ -163,7 +202,7 @@ def concatenate(stacks: Iterable[Stack]) -> Stack:
 
 def check_stack(stack: Stack, layout: Layout, x: Tensor) -> None:
     """Require that the stack belongs to the model and shares dtype and device with x."""
-    validate.inputs("x", x)
+    validate.inputs("x", x, integers=True)
     if not isinstance(stack, Stack):
         raise TypeError(
             f"stack must be a bdlcore Stack, got {type(stack).__name__}. model.sample_prior(S) makes one."
@@ -171,10 +210,17 @@ def check_stack(stack: Stack, layout: Layout, x: Tensor) -> None:
     if stack.layout != layout:
         raise ValueError(
             f"This stack (D={stack.layout.dim}) does not belong to this model (D={layout.dim}): parameter names, "
-            "shapes or prior stds differ. Use the model that made the stack."
+            "shapes or prior means and stds differ. Use the model that made the stack."
         )
-    if stack.theta.dtype != x.dtype or stack.theta.device != x.device:
+    like = float_like(x) if not x.is_floating_point() else x
+    other_dtype = x.is_floating_point() and stack.theta.dtype != x.dtype
+    if other_dtype or stack.theta.device != x.device:
         raise ValueError(
-            f"x is {x.dtype} on {x.device} but the stack is {stack.theta.dtype} on {stack.theta.device}. "
+            f"x is {like.dtype} on {x.device} but the stack is {stack.theta.dtype} on {stack.theta.device}. "
             "Convert one of them, for example stack.to(x)."
         )
+
+
+def float_like(x: Tensor) -> Tensor:
+    """x, or for whole numbers (tokens) an empty tensor of its length, in the floating-point dtype of weights for it."""
+    return x if x.is_floating_point() else torch.empty(len(x), 0, device=x.device)

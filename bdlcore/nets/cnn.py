@@ -98,6 +98,7 @@ class CNN(StackedModule):
 
     def check_inputs(self, x: Tensor) -> None:
         """Raise ValueError when x does not fit."""
+        super().check_inputs(x)
         if tuple(x.shape[1:]) != self.image:
             raise ValueError(
                 f"This network takes images of shape (N, {self.image}), got x of shape {tuple(x.shape)}."

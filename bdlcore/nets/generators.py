@@ -57,6 +57,7 @@ class Generator(StackedModule):
 
     def check_inputs(self, x: Tensor) -> None:
         """Raise ValueError when x is not one input z of this generator."""
+        super().check_inputs(x)
         expected = (1, self.inputs, *self.image[1:])
         if tuple(x.shape) != expected:
             raise ValueError(f"This generator takes z of shape {expected}, got x of shape {tuple(x.shape)}.")

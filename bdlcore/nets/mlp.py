@@ -61,6 +61,7 @@ class MLP(StackedModule):
 
     def check_inputs(self, x: Tensor) -> None:
         """Raise ValueError when x does not fit."""
+        super().check_inputs(x)
         features = math.prod(x.shape[1:])
         if features != self.sizes[0]:
             raise ValueError(f"This network takes {self.sizes[0]} input(s), got x of shape {tuple(x.shape)}.")

@@ -12,6 +12,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from .._support import validate
 from .._support.pullback import Pullback, pullback_by_autograd
 
 
@@ -48,7 +49,8 @@ class StackedModule(nn.Module):
         return pullback_by_autograd(self.forward_stack, weights, x)
 
     def check_inputs(self, x: Tensor) -> None:
-        """See `Network`; anything goes."""
+        """See `Network`; floating-point numbers of any shape."""
+        validate.floating("x", x)
 
     def widest_activation(self, x: Tensor) -> int:
         """See `Network`; measured on the first datum."""
@@ -56,24 +58,28 @@ class StackedModule(nn.Module):
 
 
 class AnyModule:
-    """Any `nn.Module` as a `Network`: `torch.func.functional_call`, mapped over the stack by `torch.func.vmap`."""
+    """Any `nn.Module` as a `Network`: `torch.func.functional_call`, mapped over the stack by `torch.func.vmap`.
+
+    Modules that vmap cannot map (recurrent ones) are called once for each setting. Frozen parameters and buffers are
+    constants, in the dtype and on the device of the inputs.
+    """
 
     def __init__(self, module: nn.Module):
         self.module = module
-        self.shapes = {name: parameter.shape for name, parameter in module.named_parameters()}
-        self.sizes = [shape.numel() for shape in self.shapes.values()]
+        free = {name: p.shape for name, p in module.named_parameters() if p.requires_grad}
+        self.shapes, self.sizes = free, [shape.numel() for shape in free.values()]
         self.widths: dict[tuple[int, ...], int] = {}
+        self.one_by_one = any(isinstance(part, nn.RNNBase) for part in module.modules())
 
     def forward_stack(self, weights: Tensor, x: Tensor) -> Tensor:
         """See `Network`."""
-        parts = weights.split(self.sizes, dim=1)
-        named = {
-            name: part.reshape(-1, *shape)
-            for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
-        }
-        buffers = dict(self.module.named_buffers())
-        call = torch.func.functional_call
-        return torch.func.vmap(lambda p: call(self.module, (p, buffers), (x,)), randomness="error")(named)
+        parts = zip(self.shapes.items(), weights.split(self.sizes, dim=1), strict=True)
+        named = {name: part.reshape(-1, *shape) for (name, shape), part in parts}
+        fixed = constants(self.module, weights)
+        if self.one_by_one:
+            rows = ({name: value[s] for name, value in named.items()} for s in range(len(weights)))
+            return torch.stack([call(self.module, row | fixed, x) for row in rows])
+        return torch.func.vmap(lambda row: call(self.module, row | fixed, x), randomness="error")(named)
 
     def pullback(self, weights: Tensor, x: Tensor) -> tuple[Tensor, Pullback]:
         """See `Network`."""
@@ -90,9 +96,106 @@ class AnyModule:
         return self.widths[shape]
 
 
+class PartlyFrozen:
+    """A `Network` some of whose parameters are constants: it sees all of them, and the stack the others."""
+
+    def __init__(self, network: Network):
+        self.network = network
+        parts = [(p.detach().flatten(), p.requires_grad) for p in network.parameters()]
+        self.values = torch.cat([value for value, _ in parts])
+        free = torch.cat([torch.full_like(value, own, dtype=torch.bool) for value, own in parts])
+        self.columns = free.nonzero().flatten()
+
+    def _whole(self, weights: Tensor) -> Tensor:
+        columns = self.columns.to(weights.device)
+        return self.values.to(weights).expand(len(weights), -1).index_copy(1, columns, weights)
+
+    def forward_stack(self, weights: Tensor, x: Tensor) -> Tensor:
+        """See `Network`."""
+        return self.network.forward_stack(self._whole(weights), x)
+
+    def pullback(self, weights: Tensor, x: Tensor) -> tuple[Tensor, Pullback]:
+        """See `Network`."""
+        f, pull = self.network.pullback(self._whole(weights), x)
+        return f, lambda g: pull(g)[:, self.columns.to(g.device)]
+
+    def __getattr__(self, name: str):
+        return getattr(self.network, name)
+
+
 def stacked(module: nn.Module) -> Network:
-    """The module itself where it is a `Network`, else `AnyModule`."""
-    return module if isinstance(module, Network) else AnyModule(module)
+    """The module itself where it is a `Network`, without its frozen parameters, else `AnyModule`."""
+    if not isinstance(module, Network):
+        return AnyModule(module)
+    return module if all(p.requires_grad for p in module.parameters()) else PartlyFrozen(module)
+
+
+def check_module(network: nn.Module) -> None:
+    """Refuse modules whose output is no function f_w(x) of weights and one datum, by name and with the remedy."""
+    if not isinstance(network, nn.Module) and not isinstance(network, Network):
+        raise TypeError(
+            f"network must be an nn.Module, such as bdl.nets.mlp(1, 50, 1); got {type(network).__name__}."
+        )
+    for name, part in network.named_modules():
+        where = f"{type(part).__name__} ({name or 'the network itself'})"
+        if any(nn.parameter.is_lazy(p) for p in part.parameters(recurse=False)):
+            raise ValueError(f"{where} has no weights yet: call network(x) once with a batch of your data.")
+        if not part.training:
+            continue
+        if isinstance(part, nn.modules.batchnorm._BatchNorm):
+            raise ValueError(
+                f"The network contains BatchNorm ({name}): its outputs depend on the whole batch, so p(y|x, w) is "
+                "not defined per datum. Use GroupNorm or no normalisation, or network.eval() for a trained network, "
+                "whose running statistics then are constants."
+            )
+        if isinstance(part, nn.modules.dropout._DropoutNd) and part.p > 0:
+            raise ValueError(
+                f"The network contains dropout ({name}): f_w(x) must be a function of w and x alone. "
+                "Call network.eval(), or leave the dropout out."
+            )
+        if getattr(part, "dropout", 0) and isinstance(part, nn.RNNBase | nn.MultiheadAttention):
+            raise ValueError(f"{where} drops units at random (dropout={part.dropout}): call network.eval().")
+        if "SpectralNorm" in type(part).__name__:
+            raise ValueError(f"{where} changes with every call while it trains: call network.eval().")
+
+
+def constants(module: nn.Module, like: Tensor) -> dict[str, Tensor]:
+    """Frozen parameters and buffers by name; floating-point ones in the dtype of `like`, all on its device."""
+    fixed = {name: p for name, p in module.named_parameters() if not p.requires_grad}
+    fixed |= dict(module.named_buffers())
+    return {
+        name: value.to(device=like.device, dtype=like.dtype if value.is_floating_point() else value.dtype)
+        for name, value in fixed.items()
+    }
+
+
+def call(module: nn.Module, parameters: dict[str, Tensor], x: Tensor) -> Tensor:
+    """module(x) with these parameters, as mathematics: without kernels that cannot be differentiated twice."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(
+        False
+    )  # that of transformers in eval mode has no derivative at all
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            f = torch.func.functional_call(module, parameters, (x,))
+    except RuntimeError as error:
+        if "random" in str(error):
+            raise ValueError(
+                f"{type(module).__name__} draws random numbers in its forward pass (dropout?): f_w(x) must be a "
+                "function of w and x alone. Call network.eval(), or leave the randomness out."
+            ) from error
+        raise
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+    if not isinstance(f, Tensor) or f.ndim != 2 or len(f) != len(x):
+        got = f"shape {tuple(f.shape)}" if isinstance(f, Tensor) else type(f).__name__
+        raise ValueError(
+            f"The network must return one tensor of shape (N, C), here ({len(x)}, C), got {got}. Wrap it in a module "
+            "that does."
+        )
+    return f
 
 
 @torch.no_grad()
@@ -107,8 +210,9 @@ def measured_width(module: nn.Module, x: Tensor) -> int:
 
     handles = [layer.register_forward_hook(watch) for layer in module.modules()]
     try:
-        parameters = {name: p.detach().to(x) for name, p in module.named_parameters()}
-        torch.func.functional_call(module, parameters, (x[:1],))
+        like = x if x.is_floating_point() else torch.empty(0, device=x.device)
+        parameters = {name: p.detach().to(like) for name, p in module.named_parameters()}
+        call(module, parameters | constants(module, like), x[:1])
     finally:
         for handle in handles:
             handle.remove()

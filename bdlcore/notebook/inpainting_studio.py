@@ -14,8 +14,7 @@ from torch import Tensor
 
 from .._support import validate
 from .._support.randomness import as_seed
-from ..data.labelled_images import PHOTOS
-from ..data.photos import load_image, photo
+from ..data.photos import PHOTOS, load_image, photo
 from ..nets.generators import hourglass
 from ..restoration import observations
 from ..restoration.deep_image_prior import deep_image_prior

@@ -24,6 +24,20 @@ def log_softmax(f: Tensor) -> Tensor:
     return f.mT.log_softmax(-2).mT
 
 
+def at_least_single(values: Tensor) -> Tensor:
+    """Values to add over: half precision and whole numbers in float32, others as they are."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def class_probabilities(name: str, p: Tensor) -> Tensor:
+    """Require p (..., N, C) that are at least 0 and sum to 1 over classes; returns them in at least float32."""
+    rounding = torch.finfo(p.dtype).eps if p.is_floating_point() else 0
+    p = at_least_single(p)
+    if not ((p >= 0).all() and (p.sum(-1) - 1).abs().max() < max(1e-3, rounding)):  # false for NaN too
+        raise ValueError(f"{name} must be at least 0 and sum to 1; logits need softmax(-1) first.")
+    return p
+
+
 @dataclass(frozen=True, eq=False)
 class CategoricalPredictive:
     """Class probabilities averaged over the stack, with the entropies (in nats) of the average and of its parts.
@@ -42,6 +56,14 @@ class CategoricalPredictive:
     aleatoric_entropy: Tensor
     log_probabilities: Tensor | None = None
 
+    def __post_init__(self):
+        p = self.probabilities
+        if not isinstance(p, Tensor) or p.ndim != 2 or 0 in p.shape:
+            found = f"shape {tuple(p.shape)}" if isinstance(p, Tensor) else type(p).__name__
+            raise ValueError(
+                f"probabilities must be a torch.Tensor of shape (N, C) with N, C > 0, got {found}."
+            )
+
     @classmethod
     def average(cls, logits: FunctionValues) -> CategoricalPredictive:
         """The average over functions of softmax(f), for logits f (S, N, C)."""
@@ -50,7 +72,7 @@ class CategoricalPredictive:
         for _, f in logits.chunks():
             entropy, total = 0.0, None
             for part in f.split(max(1, _PART // (f.shape[1] * C))):
-                log_p = log_softmax(part)
+                log_p = log_softmax(at_least_single(part))
                 summed = log_p.logsumexp(0)
                 total = summed if total is None else torch.logaddexp(total, summed)
                 entropy = entropy - (log_p.exp() * log_p).sum((0, 2))
@@ -85,7 +107,7 @@ class CategoricalPredictive:
 
     def accuracy(self, y: Tensor) -> float:
         """Share of labels y (N,) that are the most probable class."""
-        return (self.labels == self._labels(y)).double().mean().item()
+        return torch.count_nonzero(self._right(y)).item() / len(y)
 
     def reliability(self, y: Tensor, bins: int = 15) -> Reliability:
         """Accuracy against confidence in bins of equal width of the confidence, in [0, 1].
@@ -95,15 +117,13 @@ class CategoricalPredictive:
             bins: number of bins.
         """
         validate.count("bins", bins)
-        y = self._labels(y)
-        index = (self.confidence * bins).long().clamp(max=bins - 1)
-
-        def total(values: Tensor) -> Tensor:
-            return values.new_zeros(bins).index_add(0, index, values)
-
-        right = (self.labels == y).to(self.confidence)
-        count = total(torch.ones_like(right))
-        return Reliability(total(self.confidence) / count, total(right) / count, count)
+        right, confidence = self._right(y), at_least_single(self.confidence)
+        index = (confidence * bins).long().clamp(max=bins - 1)
+        count, hits = (index[rows].bincount(minlength=bins) for rows in (slice(None), right))
+        # sorted, each bin is a slice, whose sum is made of sums of parts: one running sum of millions loses digits
+        slices = confidence.sort().values.split(count.tolist())
+        total = torch.stack([part.sum() for part in slices])
+        return Reliability(total / count, hits.to(total) / count, count)
 
     def calibration_error(self, y: Tensor, bins: int = 15) -> float:
         """Expected calibration error: how far confidence is from accuracy, averaged over bins of equal width.
@@ -119,6 +139,14 @@ class CategoricalPredictive:
         confidence, accuracy, count = self.reliability(y, bins)
         return (count * (accuracy - confidence).abs()).nansum().item() / len(y)
 
+    def _right(self, y: Tensor) -> Tensor:
+        """Whether the most probable class is the label, (N,); refuses NaN, which would count as a class."""
+        if bool(self.probabilities.isnan().any()):
+            raise ValueError(
+                "probabilities contain NaN: some functions of the stack are NaN. Leave those rows of the stack out."
+            )
+        return self.labels == self._labels(y)
+
     def _labels(self, y: Tensor) -> Tensor:
         return validate.labels(y, *self.probabilities.shape, self.probabilities)
 
@@ -129,7 +157,7 @@ class Reliability(NamedTuple):
     Attributes:
         confidence: (bins,) mean confidence of the predictions in the bin; NaN where there are none.
         accuracy: (bins,) share of them that are right; NaN where there are none.
-        count: (bins,) how many there are.
+        count: (bins,) how many there are, whole numbers.
     """
 
     confidence: Tensor

@@ -13,9 +13,9 @@ from .noisy_function import MixtureQuantiles, NoisyFunction
 
 
 def log_normal(y: Tensor, f: Tensor, std: float | Tensor) -> Tensor:
-    """log N(y; f, std^2) summed over outputs: y (N, C), f (..., N, C) and std, a number or (C,), give (..., N)."""
+    """log N(y; f, std^2) summed over outputs: y (N, C), f (..., N, C) and std, one number or (C,), give (..., N)."""
     C = f.shape[-1]
-    log_det = std.log().sum() if isinstance(std, Tensor) else C * math.log(std)
+    log_det = std.log().expand(C).sum() if isinstance(std, Tensor) else C * math.log(std)
     return ((y - f).square() * (-0.5 / std**2)).sum(-1) - (log_det + 0.5 * C * math.log(2 * math.pi))
 
 

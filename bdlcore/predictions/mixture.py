@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .._support import validate
 from .function_values import FunctionValues
 
 LogProb = Callable[[Tensor, Tensor], Tensor]
@@ -28,7 +29,8 @@ class MixturePredictive:
 
     def log_prob(self, y: Tensor) -> Tensor:
         """log p(y_n | x_n, D), (N,): the log of the average density or probability."""
-        S, _, C = self.functions.shape
+        S, N, C = self.functions.shape
+        validate.same_length(validate.tensor("y", y), N)  # here: slices of a longer y would fit
         parts = []
         for at, f in self.functions.chunks():
             inside = self.likelihood.targets(y[at], C, f[0])

@@ -16,9 +16,8 @@ from ..models.priors import GaussianPrior
 from ..models.stack import Stack
 from ..nets.generators import Degradation, Generator, Penalty, hourglass
 from . import observations
+from .observations import OnStep
 from .restoration import Restoration
-
-OnStep = Callable[[int, Tensor], bool | None]
 
 DEFAULT_PRIOR = GaussianPrior(std=math.sqrt(2), bias_std=0.1, fan_in=True)
 
@@ -92,7 +91,7 @@ def deep_image_prior(
     start, seed = time.perf_counter(), as_seed(seed)
     observed, mask = observations.observation(observed, mask)
     rows = observations.settings(observed, members, steps, lr, jitter_std, averaging, held_out, frames)
-    observations.functions(network, degrade, penalty)
+    observations.functions(network, degrade, penalty, on_step)
     network = _network_for(observed, degrade) if network is None else network
     like = {"dtype": observed.dtype, "device": observed.device}
     if z is not None:

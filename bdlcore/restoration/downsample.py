@@ -42,6 +42,7 @@ class Downsample:
         self.taps = taps / taps.sum()
 
     def __call__(self, images: Tensor) -> Tensor:
+        validate.floating("images", images)  # that they are finite is not asked at each step of a fit
         if images.ndim != 4 or images.shape[2] % self.factor or images.shape[3] % self.factor:
             raise ValueError(
                 f"Down-sampling by {self.factor} needs images (S, channels, H, W) whose sides are multiples of it, "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -10,6 +11,8 @@ from torch import Tensor
 from .._support import validate
 from .._support.randomness import generator
 from ..nets.generators import Degradation, Generator, Penalty
+
+OnStep = Callable[[int, Tensor], bool | None]
 
 
 def observation(observed: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -62,7 +65,9 @@ def settings(
     """Check the numbers; returns the rows, one for each member."""
     validate.count("steps", steps)
     validate.count("frames", frames)
-    validate.positive("lr", lr)
+    validate.scale("lr", lr)
+    for name, value in (("jitter_std", jitter_std), ("averaging", averaging), ("held_out", held_out)):
+        validate.number(name, value)
     for name, value, good, wanted in (
         ("jitter_std", jitter_std, 0 <= jitter_std < math.inf, "be at least 0 and finite"),
         ("averaging", averaging, 0 <= averaging < 1, "lie from 0 to below 1"),
@@ -80,7 +85,9 @@ def settings(
     return rows
 
 
-def functions(network: Generator | None, degrade: Degradation | None, penalty: Penalty | None) -> None:
+def functions(
+    network: Generator | None, degrade: Degradation | None, penalty: Penalty | None, on_step: OnStep | None
+) -> None:
     """Require a generator and functions, where they are given."""
     if network is not None and not hasattr(network, "images"):
         raise TypeError(
@@ -89,6 +96,8 @@ def functions(network: Generator | None, degrade: Degradation | None, penalty: P
     for name, value in (("degrade", degrade), ("penalty", penalty)):
         if value is not None and not callable(value):
             raise TypeError(f"{name} must be a function of pictures (S, channels, H, W), got {value!r}.")
+    if on_step is not None and not callable(on_step):
+        raise TypeError(f"on_step must be a function of a step and its averages, got {on_step!r}.")
 
 
 def inputs(network: Generator, z: Tensor, members: int) -> None:

@@ -24,6 +24,7 @@ def psnr(images: Tensor, reference: Tensor, where: Tensor | None = None) -> Tens
     _pictures(images, reference)
     error = (images - reference).square()
     if where is not None:
+        validate.tensor("where", where)
         if where.dtype != torch.bool or where.shape != images.shape[-2:] or not where.any():
             raise ValueError(
                 f"where must be a boolean mask of shape {tuple(images.shape[-2:])} with at least one True, got "
@@ -53,8 +54,8 @@ def ssim(images: Tensor, reference: Tensor) -> Tensor:
 
 
 def _pictures(images: Tensor, reference: Tensor) -> None:
-    for name, value in (("images", images), ("reference", reference)):
-        validate.picture(name, value)
+    validate.picture("images", images, drawn=True)
+    validate.picture("reference", reference)
     if images.shape[-3:] != reference.shape[-3:]:
         raise ValueError(
             f"Pictures of different shapes cannot be compared: {tuple(images.shape)} and {tuple(reference.shape)}."

@@ -61,6 +61,19 @@ def test_bad_input_is_refused(x):
         corruptions.blur(x, -1.0)
     with pytest.raises(ValueError, match="std must be at least 0 and finite, got nan"):
         corruptions.noise(x, float("nan"))
+    with pytest.raises(ValueError, match=r"std must be one number, got a tensor of shape \(2,\)"):
+        corruptions.noise(x, torch.ones(2))
+    with pytest.raises(TypeError, match="sigma must be a number, got '1'"):
+        corruptions.blur(x, "1")
+    for bad in (x.numpy(), x.tolist(), x.int(), x[:0], x[..., :0], x / 0):
+        for corrupt in (
+            lambda x: corruptions.noise(x, 0.1),
+            lambda x: corruptions.blur(x, 1.0),
+            corruptions.shift,
+            corruptions.shuffle_pixels,
+        ):
+            with pytest.raises((TypeError, ValueError), match="^x (must|is empty|contains)"):
+                corrupt(bad)
     with pytest.raises(TypeError, match="right must be a whole number"):
         corruptions.shift(x, right=0.5)
     with pytest.raises(ValueError, match="NaN"):

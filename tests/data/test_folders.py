@@ -1,5 +1,7 @@
 """Folders of one's own images against the files in them."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from PIL import Image
 from torchvision import datasets
 
 import bdlcore as bdl
+from bdlcore.data import folders, photos
 
 
 @pytest.fixture
@@ -50,8 +53,8 @@ def test_given_folders_of_training_and_test_images_stay_apart(tmp_path):
 
 
 def test_only_images_that_are_asked_for_are_read(monkeypatch, pets):
-    opened, loader = [], datasets.folder.pil_loader
-    monkeypatch.setattr(datasets.folder, "pil_loader", lambda file: opened.append(file) or loader(file))
+    opened, reader = [], photos.rgb
+    monkeypatch.setattr(photos, "rgb", lambda file: opened.append(file) or reader(file))
     bdl.data.image_folder(pets, 2, n_test=1)
     assert len({*opened}) == len(opened) == 3
 
@@ -61,7 +64,8 @@ def test_a_broken_file_is_named(pets):
     for content in (b"no image", whole[: len(whole) // 2]):
         (pets / "dog" / "1.png").write_bytes(content)
         with pytest.raises(
-            ValueError, match=r"dog.1\.png is no readable image \(.*\)\. Remove or replace it"
+            ValueError,
+            match=r"dog.1\.png is not an image that Pillow can read \(.*\).* Replace the file or remove it",
         ):
             bdl.data.image_folder(pets, 5)
 
@@ -104,3 +108,112 @@ def test_some_images_must_be_left_for_testing(pets):
         bdl.data.image_folder(pets, 6)
     with pytest.raises(TypeError, match="n must be a whole number"):
         bdl.data.image_folder(pets, 2.0)
+
+
+# --- files as load_image reads them ---
+
+
+def test_images_are_read_as_load_image_does(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # taken sideways
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        Image.fromarray(pixels).save(tmp_path / name / "0.png", exif=exif)
+    split = bdl.data.image_folder(tmp_path, 1)
+    assert split.x.shape == (1, 3, 7, 5)
+    torch.testing.assert_close((split.x[0] + 1) / 2, bdl.load_image(tmp_path / "a" / "0.png"))
+
+
+def test_more_than_8_bits_are_refused_rather_than_cut_off(pets):
+    Image.fromarray(np.full((6, 4), 40_000, np.uint16)).save(pets / "dog" / "1.png")
+    with pytest.raises(ValueError, match=r"dog.1\.png has more than 8 bits per channel; save it with 8"):
+        bdl.data.image_folder(pets, 5)
+
+
+def test_an_image_of_too_many_pixels_is_named(monkeypatch, pets):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)  # of 4 x 6
+    with pytest.raises(ValueError, match="has too many pixels to be unpacked safely; save a smaller copy"):
+        bdl.data.image_folder(pets, 5)
+
+
+# --- links ---
+
+
+def everything(path):
+    """(class name, file name) of the listing."""
+    found = folders.listing(path)
+    return [(found.classes[k], os.path.basename(file)) for file, k in found.images]
+
+
+def test_without_links_the_listing_is_torchvisions(pets):
+    save(pets / "cat" / "more" / "6.JPG", 0)
+    save(pets / "cat" / "Zoo" / "7.png", 0)
+    (pets / "cat" / "notes.txt").write_text("no image")
+    theirs = datasets.ImageFolder(pets)
+    assert folders.listing(pets) == (theirs.classes, theirs.samples)
+
+
+def test_each_file_counts_once_however_many_links_lead_to_it(pets):
+    plain = everything(pets)
+    (pets / "cat" / "again").symlink_to(pets)  # a loop
+    (pets / "dog" / "self").symlink_to(pets / "dog")
+    (pets / "cat" / "a.png").symlink_to(pets / "dog" / "1.png")
+    (pets / "cat" / "0.5.png").symlink_to("0.png")
+    (pets / "cat" / "gone.png").symlink_to("nothing.png")
+    (pets / "cat" / "round.png").symlink_to("round.png")
+    os.link(pets / "dog" / "1.png", pets / "dog" / "z.png")
+    assert everything(pets) == plain
+    split = bdl.data.image_folder(pets, 4)
+    assert sorted(numbers(split.x) + numbers(split.x_test)) == [*range(6)]
+    os.rename(pets / "dog" / "3.png", pets / "dog" / "blob")
+    (pets / "dog" / "3.png").symlink_to("blob")  # the file itself is no image by its name
+    assert everything(pets) == plain
+
+
+def test_links_out_of_the_folder_are_refused(pets, tmp_path):
+    save(tmp_path / "elsewhere" / "9.png", 0)
+    (pets / "cat" / "notes").symlink_to("/etc/hostname")  # not an image: nobody asks
+    assert len(everything(pets)) == 6
+    for link, target in (("cat/9.png", "9.png"), ("cat/more", "."), ("fish", ".")):
+        (pets / link).symlink_to(tmp_path / "elsewhere" / target)
+        with pytest.raises(
+            ValueError, match="is a link to .*elsewhere.*outside .*pets. Put what it leads to"
+        ):
+            bdl.data.image_folder(pets, 4)
+        (pets / link).unlink()
+    (tmp_path / "door").symlink_to(pets)  # the folder itself may be reached by a link
+    assert everything(tmp_path / "door") == everything(pets)
+
+
+def test_test_images_are_no_training_images(tmp_path, pets):
+    (tmp_path / "data").mkdir()
+    for part in ("train", "test"):
+        (tmp_path / "data" / part).symlink_to(pets)
+    with pytest.raises(ValueError, match="to be tested on, but is the same file as one to train on"):
+        bdl.data.image_folder(tmp_path / "data", 4)
+
+
+@pytest.mark.parametrize("where", ["pets", "pets/cat"])
+def test_a_folder_without_permission_is_named(monkeypatch, pets, where):
+    """As root everything may be read, so the refusal is the test's own."""
+    real, closed = {name: getattr(os, name) for name in ("scandir", "listdir")}, str(pets.parent / where)
+
+    def refusing(name):
+        def look(path="."):
+            if os.fspath(path) == closed:
+                raise PermissionError(13, "Permission denied", closed)
+            return real[name](path)
+
+        return look
+
+    for name in real:
+        monkeypatch.setattr(os, name, refusing(name))
+    with pytest.raises(PermissionError, match=rf"{closed} may not be read .*Change its permissions, or use"):
+        bdl.data.image_folder(pets, 4)
+
+
+@pytest.mark.parametrize("bad", [None, 3, [], np.zeros(3), b"pets"])
+def test_a_path_is_one(bad):
+    with pytest.raises(TypeError, match="path must be a path, a str or pathlib.Path"):
+        bdl.data.image_folder(bad, 4)

@@ -37,6 +37,70 @@ def test_missing_download_names_the_alternative(monkeypatch, tmp_path):
         bdl.data.mnist(10)
 
 
+# --- files that are not what they should be ---
+
+
+def idx(*shape):
+    """Bytes in MNIST's format, of the numbers 0, 1, 2, ..."""
+    lengths = b"".join(n.to_bytes(4, "big") for n in shape)
+    return (
+        bytes([0, 0, 8, len(shape)]) + lengths + (np.arange(np.prod(shape)) % 10).astype(np.uint8).tobytes()
+    )
+
+
+@pytest.fixture
+def small_mnist(tmp_path, monkeypatch):
+    """BDL_DATA with six training and two test images in MNIST's format, and no network; the folder of the files."""
+
+    def offline(*args, **kwargs):
+        raise OSError("no network")
+
+    monkeypatch.setattr("torchvision.datasets.mnist.download_and_extract_archive", offline)
+    monkeypatch.setenv("BDL_DATA", str(tmp_path))
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for part, n in (("train", 6), ("t10k", 2)):
+        (raw / f"{part}-images-idx3-ubyte").write_bytes(idx(n, 28, 28))
+        (raw / f"{part}-labels-idx1-ubyte").write_bytes(idx(n))
+    return raw
+
+
+PAGE = b"<!DOCTYPE html><html><body>404: not found</body></html>"
+TOLD = r"{} is not the file of MNIST that it should be.*saved web page. Remove it and call again.*bdl\.data\.digits\(\)"
+
+
+@pytest.mark.parametrize(
+    "name", ["train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte"]
+)
+@pytest.mark.parametrize("content", [PAGE, PAGE[:3], b"", None], ids=["page", "head", "empty", "half"])
+def test_a_damaged_file_of_mnist_is_named(small_mnist, name, content):
+    assert bdl.data.mnist(4).x.shape == (4, 1, 28, 28)
+    whole = (small_mnist / name).read_bytes()
+    (small_mnist / name).write_bytes(whole[: len(whole) // 2] if content is None else content)
+    with pytest.raises(RuntimeError, match=TOLD.format(name)):
+        bdl.data.mnist(4)
+
+
+def test_a_damaged_archive_of_mnist_is_named(small_mnist):
+    (small_mnist / "train-images-idx3-ubyte").unlink()
+    with pytest.raises(RuntimeError, match=r"MNIST is not in .* could not be downloaded"):
+        bdl.data.mnist(4)
+    (small_mnist / "train-images-idx3-ubyte.gz").write_bytes(PAGE)
+    with pytest.raises(RuntimeError, match=TOLD.format("train-images-idx3-ubyte.gz")):
+        bdl.data.mnist(4)
+
+
+def test_a_data_folder_without_permission_is_named(small_mnist, monkeypatch):
+    def closed(*args, **kwargs):
+        raise PermissionError(13, "Permission denied", str(small_mnist))
+
+    monkeypatch.setattr("torchvision.datasets.mnist.read_image_file", closed)
+    with pytest.raises(
+        PermissionError, match="raw may not be read or written .*Change its permissions.*BDL_DATA"
+    ):
+        bdl.data.mnist(4)
+
+
 # --- patches of photos ---
 
 
@@ -116,6 +180,20 @@ def test_cifar10_in_torchvisions_layout(official):
     assert torch.equal(split.y, rows % 10)
     assert rows_of(split.x_test, official).tolist() == [20, 21, 22, 23]
     assert split.y_test.tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("name", ["data_batch_3", "test_batch", "batches.meta"])
+def test_a_damaged_file_of_cifar10_is_named(official, monkeypatch, tmp_path, name):
+    def offline(*args, **kwargs):
+        raise OSError("no network")
+
+    monkeypatch.setattr("torchvision.datasets.cifar.download_and_extract_archive", offline)
+    file = tmp_path / datasets.CIFAR10.base_folder / name
+    file.write_bytes(file.read_bytes()[:40])
+    with pytest.raises(
+        RuntimeError, match=f"{name} is not the file of CIFAR10 that it should be.*photo_patches"
+    ):
+        bdl.data.cifar10(5)
 
 
 def test_cifar10_takes_fewer_images_by_seed(official):

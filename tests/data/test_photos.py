@@ -127,6 +127,36 @@ def test_more_than_8_bits_are_refused_rather_than_cut_off(tmp_path):
             bdl.load_image(tmp_path / name)
 
 
+def test_too_many_pixels_are_named(monkeypatch, tmp_path):
+    Image.fromarray(bytes_of(6, 7, 3)).save(tmp_path / "wall.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
+    with pytest.raises(
+        ValueError, match="wall.png has too many pixels to be unpacked safely; save a smaller copy"
+    ):
+        bdl.load_image(tmp_path / "wall.png")
+
+
+@pytest.mark.parametrize(
+    "bad", [None, 3, b"photo.png", torch.zeros(3, 4, 4), bytes_of(4, 4, 3), ["photo.png"]]
+)
+def test_what_is_no_file_is_refused(bad):
+    with pytest.raises(TypeError, match="source must be a path or an open binary file, got"):
+        bdl.load_image(bad)
+
+
+@pytest.mark.parametrize(
+    "error", [SyntaxError("broken PNG file"), EOFError(), ValueError("too large")], ids=repr
+)
+def test_whatever_pillow_makes_of_a_broken_file_it_is_named(monkeypatch, tmp_path, error):
+    def load(*_):
+        raise error
+
+    Image.fromarray(bytes_of(6, 7, 3)).save(tmp_path / "photo.png")
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", load)
+    with pytest.raises(ValueError, match="photo.png is not an image that Pillow can read"):
+        bdl.load_image(tmp_path / "photo.png")
+
+
 def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match="Unknown photo 'moon'; choose one of astronaut, .*bdl.load_image"):
         bdl.photo("moon")

@@ -18,9 +18,17 @@ def test_two_clusters_leaves_its_gap_and_has_its_noise():
         bdl.data.two_clusters(0)
     with pytest.raises(ValueError, match="noise_std must be positive"):
         bdl.data.two_clusters(5, noise_std=0.0)
+    with pytest.raises(ValueError, match="noise_std must be one number"):
+        bdl.data.two_clusters(5, noise_std=torch.ones(5, 1))
+    for bad in (x.numpy(), x.tolist(), torch.arange(3), x[:0], torch.full((3,), torch.nan)):
+        with pytest.raises((TypeError, ValueError), match="^x (must|is empty|contains)"):
+            bdl.data.curve(bad)
 
 
 def test_moons_are_two_classes_around_the_origin():
     x, y = bdl.data.moons(500, seed=0)
     assert x.shape == (500, 2) and y.bincount().tolist() == [250, 250]
     assert x.mean(0).abs().max() < 0.1
+    for bad in (-0.1, torch.ones(2), "0.1", float("nan")):
+        with pytest.raises((TypeError, ValueError), match="noise_std must be"):
+            bdl.data.moons(5, noise_std=bad)

@@ -98,3 +98,10 @@ def test_bad_input_is_refused(model, regression):
         bdl.pac_bayes_scale(
             classifier, rows, regression[0], torch.zeros(12, dtype=torch.long), accuracy_drop=1
         )
+
+
+def test_weights_that_are_nan_are_refused():
+    model = relu(1, 2)
+    stack = bdl.Stack(torch.full((1, 4), torch.nan), model.layout)
+    with pytest.raises(ValueError, match="theta contains 4 NaN"):
+        bdl.pac_bayes_scale(model, stack, torch.ones(3, 1), torch.zeros(3, dtype=torch.long))

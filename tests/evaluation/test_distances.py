@@ -57,3 +57,17 @@ def test_class_distances():
 def test_bad_input_to_distances(question, message):
     with pytest.raises(ValueError, match=message):
         question()
+
+
+def test_whole_numbers_and_half_precision():
+    f, g = torch.tensor([0, 1, 2, 3]), torch.tensor([1, 5])
+    want = wasserstein_distance(f.numpy(), g.numpy())
+    assert bdl.wasserstein(f, g).item() == pytest.approx(want)
+    assert bdl.wasserstein(f, f + 2) == 2
+    p = normal(50, 10).softmax(-1)
+    for dtype in (torch.float16, torch.bfloat16):
+        half = p.to(dtype)
+        want = 0.5 * (half.float() - half.float().flip(0)).abs().sum(-1)
+        torch.testing.assert_close(bdl.total_variation(half, half.flip(0)), want)
+    with pytest.raises(ValueError, match="logits need softmax"):
+        bdl.agreement(torch.full((2, 2), torch.nan), p[:2, :2])

@@ -52,3 +52,17 @@ def test_bad_members_are_refused(members):
         bdl.error_products(p.log(), y)
     with pytest.raises(ValueError, match="same length"):
         bdl.error_products(p, y[:-1])
+
+
+def test_shares_of_many_inputs_are_counted(members):
+    p, y = members
+    many = p[:2].half().repeat(1, 2000, 1)
+    labels = many.argmax(-1)
+    assert bdl.disagreement(many)[0, 1] == (labels[0] != labels[1]).double().mean().float()
+    a, b = bdl.error_products(many, y.repeat(2000)), bdl.error_products(many.double(), y.repeat(2000))
+    torch.testing.assert_close(a.double(), b, rtol=1e-5, atol=0)
+
+
+def test_what_is_no_tensor_is_named():
+    with pytest.raises(ValueError, match=r"f must be a torch.Tensor of shape \(S, N, C\).*got list"):
+        bdl.disagreement([[[0.5]]])

@@ -143,3 +143,113 @@ def test_bad_input_to_health(regression_model):
     ]:
         with pytest.raises(error, match=message):
             bdl.health(model, **{"posterior": hmc, "x": x} | arguments)
+
+
+# --- against data ---
+
+
+class Counts(bdl.Likelihood):
+    """Poisson counts, which knows nothing but what the protocol asks."""
+
+    def targets(self, y, outputs, like):
+        return y.to(like)
+
+    def log_prob(self, f, y):
+        return y * f[..., 0] - f[..., 0].exp() - torch.lgamma(y + 1)
+
+    def sample(self, f, generator):
+        return torch.poisson(f[..., 0].exp(), generator)
+
+
+def test_inputs_in_thousands_are_named():
+    g = torch.Generator().manual_seed(0)
+    x = 2000 + 1000 * torch.rand(100, 1, generator=g)
+    y = 300 + 200 * (x[:, 0] / 1000 - 2.5) + 5 * torch.randn(100, generator=g)
+    model = bdl.Model(bdl.nets.mlp(1, 20, 1), bdl.GaussianPrior(1.0), bdl.Gaussian(5.0))
+    posterior = bdl.mean_field_vi(model, x, y, steps=500)
+    report = bdl.health(model, posterior, x, y)
+    assert report["fit"].good is False and report["fit"].value < -10
+    numbers = [f"mean {v.mean():.3g}, std {v.std(correction=0):.3g}" for v in (x, y)]
+    assert f"Standardise inputs ({numbers[0]}) and targets ({numbers[1]})" in report["fit"].verdict
+    assert bdl.health(model, posterior, x)["inputs"].good is False
+    with pytest.raises(KeyError, match="'inputs' was not checked"):
+        report["inputs"]
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "outputs", "targets"),
+    [
+        (bdl.Gaussian(0.3), 1, lambda f, g: f[:, 0] + 0.3 * torch.randn(200, generator=g)),
+        (
+            bdl.Gaussian([0.3, 0.1]),
+            2,
+            lambda f, g: f + torch.tensor([0.3, 0.1]) * torch.randn(200, 2, generator=g),
+        ),
+        (bdl.Categorical(), 2, lambda f, g: bdl.Categorical().sample(f, g)),
+        (bdl.Bernoulli(), 1, lambda f, g: bdl.Bernoulli().sample(f, g)),
+        (Counts(), 1, lambda f, g: Counts().sample(f, g)),
+    ],
+)
+def test_data_that_the_model_made_fit_it_and_others_do_not(likelihood, outputs, targets):
+    """One function as the posterior: data that it made are like its replicates, those of another function are not."""
+    x = torch.linspace(-1, 1, 200)[:, None]
+    model = bdl.Model(bdl.nets.mlp(1, outputs), bdl.GaussianPrior(1.0), likelihood)
+    truth = bdl.Stack(torch.linspace(-1, 1, model.layout.dim)[None], model.layout)
+    for seed in range(3):
+        y = targets(model.functions(truth, x)[0], torch.Generator().manual_seed(seed))
+        assert bdl.health(model, truth, x, y, seed=seed)["fit"].good is not False
+        other = bdl.Stack(5 * truth.theta.flip(1), model.layout)
+        misfit = bdl.health(model, other, x, y, seed=seed)["fit"]
+        assert misfit.good is False and "Check the likelihood" in misfit.verdict
+    if outputs == 1:
+        far = bdl.Stack(truth.theta * 0 + 4, model.layout)
+        y = targets(model.functions(far, x)[0], torch.Generator().manual_seed(0))
+        counted = not isinstance(likelihood, bdl.Gaussian)  # labels and counts are not to be standardised
+        verdict = bdl.health(model, bdl.Stack(-far.theta, model.layout), x, y)["fit"].verdict
+        assert ("Check the likelihood" if counted else "Standardise targets") in verdict
+
+
+def test_healthy_posteriors_fit_their_data(regression_model):
+    """Two weights and 20 data: residuals of a fit are a little smaller than noise, so z is about 1 / sqrt(10)."""
+    model, x, _, hmc = regression_model
+    for seed in range(20):
+        g = torch.Generator().manual_seed(seed)
+        y = 0.8 * x[:, 0] + 0.3 * torch.randn(20, generator=g, dtype=x.dtype)
+        exact = bdl.linear_regression(torch.cat([x, torch.ones_like(x)], 1), y, prior_std=1.0, noise_std=0.3)
+        stack = bdl.Stack(exact.sample(200, seed=seed), model.layout)
+        assert bdl.health(model, replace(hmc, stack=stack, log_density=None), x, y, seed=seed).good
+        laplace = bdl.laplace(model, x, y, modes=bdl.Stack(exact.mean[None], model.layout))
+        assert bdl.health(model, laplace, x, y, seed=seed).good
+
+
+def test_too_small_a_noise_is_named(regression_model):
+    model, x, y, hmc = regression_model
+    sure = bdl.Model(model.network, model.prior, bdl.Gaussian(0.01))
+    report = bdl.health(sure, bdl.Stack(torch.full_like(hmc.stack.theta[:2], 0.5), model.layout), x, y)
+    assert report["fit"].good is False and "is noise_std too small?" in report["fit"].verdict
+    assert bdl.health(model, hmc, x, y)["fit"].good
+
+
+def test_what_would_have_hidden_behind_nan_is_refused(regression_model):
+    model, x, y, hmc = regression_model
+    theta = hmc.stack.theta[:10].clone()
+    theta[3] = torch.nan
+    with pytest.raises(ValueError, match="1 of 10 functions are NaN"):
+        bdl.health(model, bdl.Stack(theta, model.layout), x)
+    with pytest.raises(ValueError, match="prior_draws must be at least 2"):
+        bdl.health(model, hmc, x, prior_draws=model.sample_prior(1, seed=0, dtype=x.dtype))
+    with pytest.raises(ValueError, match="all the same"):
+        bdl.health(model, hmc, x, reference=hmc.stack[[0, 0, 0]])
+    with pytest.raises(ValueError, match="same length"):
+        bdl.health(model, hmc, x, y[:-1])
+    with pytest.raises(TypeError, match="y must be"):
+        bdl.health(model, hmc, x, y.tolist())
+
+
+def test_copies_of_one_chain_are_not_healthy(regression_model):
+    model, x, _, hmc = regression_model
+    copies = replace(hmc, stack=bdl.Stack(hmc.draws[:1].expand(16, -1, -1).flatten(0, 1), model.layout))
+    report = bdl.health(model, copies, x)
+    assert report["R-hat"].good is False and "15 of 16 chains are identical" in repr(report)
+    finding = bdl.health(model, hmc, x, reference=copies)["distance"]
+    assert "halves" not in finding.verdict

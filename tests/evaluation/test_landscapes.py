@@ -67,3 +67,11 @@ def test_bad_input_is_refused(model, regression):
         bdl.low_loss_path(model, stack[:2], *regression, maximise="loss")
     with pytest.warns(UserWarning, match="same setting"):
         bdl.low_loss_path(model, stack[[0, 0]], *regression, steps=1)
+
+
+def test_coordinates_that_are_no_tensor_are_named(model):
+    plane = bdl.plane_through(model.sample_prior(3, seed=0, dtype=torch.float64))
+    with pytest.raises(ValueError, match="torch.Tensor, got list"):
+        plane.stack([[0.0, 1.0]])
+    with pytest.raises(ValueError, match="coordinates contains 1 NaN"):
+        plane.stack(torch.tensor([[0.0, torch.nan]]))

@@ -169,3 +169,16 @@ def test_bad_input_is_refused():
         bdl.prior_correlation(f, f[:, :2], paired=True)
     with pytest.raises(ValueError, match="single input"):
         bdl.prior_correlation(f[:, :1], remove_offset=True)
+
+
+def test_rounding_and_nan_hide_nothing():
+    f = torch.cat([torch.full((3, 1), 0.1), torch.randn(3, 2)], 1)  # the mean of three 0.1 is not 0.1
+    with pytest.raises(ValueError, match="same value in every draw"):
+        prior_functions.correlation(f)
+    with pytest.raises(ValueError, match="increasing, without NaN"):
+        prior_functions.length_scale(f, torch.tensor([0.0, torch.nan, 1.0]))
+    with pytest.raises(ValueError, match="f must hold two or more draws.*got list"):
+        prior_functions.amplitude([[1.0], [2.0]])
+    with pytest.raises(TypeError, match="x must be a torch.Tensor"):
+        prior_functions.length_scale(f, [0.0, 1.0, 2.0])
+    assert prior_functions.amplitude(torch.tensor([[1], [7]])).item() == 5

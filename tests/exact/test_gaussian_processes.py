@@ -171,7 +171,12 @@ def test_float32_data_give_float64_evidence(data):
         ({"y": torch.zeros(24)}, ValueError, r"y must have shape \(25,\)"),
         ({"y": torch.zeros(25, dtype=torch.long)}, TypeError, "floating-point"),
         ({"y": torch.full((25,), float("nan"))}, ValueError, "y contains 25 NaN"),
-        ({"x": torch.full((25, 2), float("nan"))}, ValueError, "argument contains"),
+        ({"x": torch.full((25, 2), float("nan"))}, ValueError, "x contains 50 NaN"),
+        ({"x": np.zeros((25, 2))}, TypeError, "x must be a torch.Tensor, got ndarray"),
+        ({"x": [[0.0]] * 25}, TypeError, "x must be a torch.Tensor, got list"),
+        ({"kernel": 1.0}, TypeError, "kernel must be a function"),
+        ({"noise_std": torch.full((25,), 0.1)}, ValueError, r"noise_std must be one number, .* \(25,\)"),
+        ({"noise_std": "0.1"}, TypeError, "noise_std must be a number"),
         ({"noise_std": -0.1}, ValueError, "standard deviation"),
         ({"x": torch.zeros(0, 2), "y": torch.zeros(0)}, ValueError, "at least one datum"),
     ],
@@ -198,3 +203,75 @@ def test_targets_of_another_shape_are_refused_by_the_predictive(data, x_test):
     predictive = bdl.gaussian_process(rbf, *data, noise_std=NOISE_STD).predict(x_test)
     with pytest.raises(ValueError, match=r"y must have shape \(N, 2\)"):
         predictive.log_prob(torch.zeros(7))
+
+
+def small_and_smooth(dtype):
+    """Few data and long lengths: the posterior is a small difference of large numbers at many inputs."""
+    x = torch.linspace(-2, 2, 5, dtype=dtype)[:, None]
+    return x, x[:, 0].sin(), torch.linspace(-3, 3, 40, dtype=dtype)[:, None]
+
+
+@pytest.mark.parametrize("length", [2.0, 3.0])
+@pytest.mark.parametrize("noise_std", [0.01, 0.003])
+def test_posterior_draws_survive_the_rounding_of_float32(length, noise_std):
+    for dtype in (torch.float32, torch.float64):
+        x, y, x_test = small_and_smooth(dtype)
+        gp = bdl.gaussian_process(bdl.RBF(length, 1.5), x, y, noise_std=noise_std)
+        assert gp.functions(x_test, 3).isfinite().all()
+
+
+def test_posterior_draws_at_data_without_noise_are_the_data(data):
+    gp = bdl.gaussian_process(bdl.RBF(LENGTH), *data, noise_std=0.0)
+    torch.testing.assert_close(gp.functions(data[0], 3), data[1].expand(3, -1, -1), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_what_is_no_kernel_is_refused_in_either_dtype(dtype):
+    x, y, x_test = small_and_smooth(dtype)
+
+    def wrong(a, b):  # a kernel at the data alone, too high between them and the rest
+        return bdl.RBF(2.0)(a, b) * (1 if len(a) == len(b) else 1.05)
+
+    with pytest.raises(ValueError, match="not positive semi-definite"):
+        bdl.gaussian_process(wrong, x, y, noise_std=0.1).functions(x_test)
+
+
+def test_an_overflowing_kernel_is_not_blamed_on_rows(data):
+    x = 1e25 * data[0].float()
+    for ask in (
+        lambda: bdl.gaussian_process(bdl.LinearKernel(), x, data[1], noise_std=0.1),
+        lambda: sample_gp_prior(bdl.LinearKernel(), x),
+        lambda: KernelSpectrum.of(bdl.LinearKernel(), x),
+    ):
+        with pytest.raises(ValueError, match="leaves the range of torch.float32. Standardise x") as error:
+            ask()
+        assert "impute" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "bad", [np.zeros((7, 2)), [[0.0, 0.0]], torch.zeros(0, 2), torch.full((7, 2), torch.nan)]
+)
+def test_bad_inputs_of_every_method_are_named(data, bad):
+    gp = bdl.gaussian_process(rbf, *data, noise_std=NOISE_STD)
+    asks = [
+        gp.mean,
+        gp.predict,
+        gp.functions,
+        lambda x: sample_gp_prior(rbf, x),
+        lambda x: KernelSpectrum.of(rbf, x),
+    ]
+    for ask in asks:
+        with pytest.raises((TypeError, ValueError), match="^x (must be a torch.Tensor|is empty|contains)"):
+            ask(bad)
+
+
+def test_bad_scales_of_the_evidence_are_named(data):
+    spectrum = KernelSpectrum.of(rbf, data[0])
+    for scales, message in [
+        ({"noise_std": -1.0}, "standard deviations, not variances"),
+        ({"noise_std": 1.0, "std": 0.0}, "standard deviations, not variances"),
+        ({"noise_std": math.nan}, "noise_std contains"),
+        ({"noise_std": 1.0, "std": "a"}, "std must be a number or a tensor"),
+    ]:
+        with pytest.raises((TypeError, ValueError), match=message):
+            spectrum.log_evidence(data[1], **scales)

@@ -133,7 +133,9 @@ def test_many_random_networks_are_drawn_in_chunks(monkeypatch):
     [
         (lambda: bdl.RBF(0.0), "length_scale must be positive"),
         (lambda: bdl.RBF(std=-1.0), "std must be positive"),
-        (lambda: bdl.LinearKernel(bias_std=-0.1), "bias_std must be zero or positive"),
+        (lambda: bdl.LinearKernel(bias_std=-0.1), "bias_std must be at least 0"),
+        (lambda: bdl.RBF()(torch.ones(3, 0)), "x is empty"),
+        (lambda: bdl.NetworkKernel()(torch.ones(3, 1), torch.ones(3, 0)), "x2 is empty"),
         (lambda: bdl.NetworkKernel(-1), "hidden_layers must be at least 0"),
         (lambda: bdl.NetworkKernel(activation="tanh"), "monte_carlo_kernel"),
         (lambda: bdl.RBF()(torch.ones(3)), r"must have shape \(N, D\)"),
@@ -144,3 +146,120 @@ def test_many_random_networks_are_drawn_in_chunks(monkeypatch):
 def test_bad_input(make, says):
     with pytest.raises(ValueError, match=says):
         make()
+
+
+# --- one number, or one for each feature ---
+
+
+def test_rbf_with_a_length_for_each_feature():
+    lengths = torch.tensor([1.0, 10.0])
+    for rows in (2, 5):
+        x, x2 = randn(rows, 2), randn(3, 2, seed=1)
+        K = bdl.RBF(lengths, 1.7)(x)
+        torch.testing.assert_close(K, K.T, rtol=0, atol=0)
+        squared = ((x[:, None] - x2) / lengths).square().sum(-1)
+        torch.testing.assert_close(bdl.RBF(lengths, 1.7)(x, x2), 1.7**2 * torch.exp(-0.5 * squared))
+    assert bdl.RBF(lengths.double())(x.float()).dtype == torch.float32
+    torch.testing.assert_close(bdl.RBF(torch.tensor(0.7))(x), bdl.RBF(0.7)(x))
+    lengths = lengths.double().requires_grad_()
+    assert torch.autograd.gradcheck(lambda lengths: bdl.RBF(lengths)(x), (lengths,))
+
+
+@pytest.mark.parametrize(
+    "lengths", [torch.ones(3), torch.ones(1), torch.ones(2, 1), torch.ones(2, 2)], ids=str
+)
+def test_other_shapes_of_lengths_are_refused(lengths):
+    with pytest.raises(ValueError, match="length_scale must be a number or have one length per feature"):
+        bdl.RBF(lengths)(randn(2, 2))
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (bdl.RBF, "std"),
+        *((kind, f"{part}_std") for kind in (bdl.LinearKernel, bdl.NetworkKernel, bdl.ConvolutionalKernel)
+          for part in ("weight", "bias")),
+    ],
+)  # fmt: skip
+def test_other_parameters_are_one_number(kind, name):
+    with pytest.raises(ValueError, match=rf"{name} must be one number, got a tensor of shape \(2,\)"):
+        kind(**{name: torch.ones(2)})
+    with pytest.raises(TypeError, match=f"{name} must be a number"):
+        kind(**{name: [1.0]})
+    kind(**{name: torch.tensor(0.5, requires_grad=True)})
+
+
+# --- derivatives ---
+
+SHARP = [
+    *(bdl.NetworkKernel(2, act, 1.3, b) for act in ACTIVATIONS for b in (0.0, 0.3)),
+    *(bdl.ConvolutionalKernel(2, 2, activation=act, bias_std=b) for act in ACTIVATIONS for b in (0.0, 0.3)),
+]
+
+
+@pytest.mark.parametrize("kernel", SHARP, ids=str)
+def test_gradients_at_equal_and_parallel_inputs(kernel):
+    x = randn(4, 1, 2, 2)
+    x[1], x[2] = x[0], 2 * x[0]
+    # differentiable once only there, so that finite differences are of their step's size off
+    assert torch.autograd.gradcheck(kernel, (x.requires_grad_(),), atol=1e-5)
+
+
+@pytest.mark.parametrize("kernel", SHARP, ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_gradients_are_finite_at_zeros(kernel, dtype):
+    x = randn(4, 1, 2, 2).to(dtype)
+    x[:2], x[3] = 0, x[2]
+    x.requires_grad_()
+    (gradient,) = torch.autograd.grad(kernel(x).sum(), x)
+    assert gradient.isfinite().all() and gradient[2].abs().max() > 0
+
+
+@pytest.mark.parametrize("kernel", [bdl.NetworkKernel, bdl.ConvolutionalKernel])
+def test_gradients_in_the_scales(kernel):
+    x = randn(4, 1, 2, 2)
+    x[0], x[1] = 0, x[2]
+    scales = [torch.tensor(value, dtype=torch.float64, requires_grad=True) for value in (1.2, 0.1)]
+    for act in ACTIVATIONS:
+        assert torch.autograd.gradcheck(
+            lambda a, b, act=act: kernel(2, activation=act, weight_std=a, bias_std=b)(x), scales
+        )
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("shapes", [((4, 3), (4, 1), (3,)), ((), (), ()), ((3,), (2, 1), ())], ids=str)
+def test_expected_product_is_differentiable_in_every_argument_and_twice(activation, shapes):
+    g = torch.Generator().manual_seed(0)
+    moments = [
+        torch.rand(shape, dtype=torch.float64, generator=g) + 1.5 * (i > 0) for i, shape in enumerate(shapes)
+    ]
+    for moment in moments:
+        moment.requires_grad_()
+    check = lambda *moments: expected_product(activation, *moments)  # noqa: E731
+    assert torch.autograd.gradcheck(check, moments) and torch.autograd.gradgradcheck(check, moments)
+
+
+@pytest.mark.parametrize("size", [1e6, 1e9, 1e15])
+def test_gradients_of_erf_are_finite_where_its_correlation_rounds_to_one(size):
+    x = torch.full((3, 2), size, requires_grad=True)
+    kernel = bdl.NetworkKernel(2, "erf", 1.3, 0.1)
+    (gradient,) = torch.autograd.grad(kernel(x).sum(), x)
+    assert gradient.isfinite().all() and kernel(x).isfinite().all()
+
+
+@pytest.mark.parametrize("bad", [np.zeros((3, 2)), [[0.0]], torch.zeros(3, 2).int(), torch.zeros(0, 2)])
+def test_inputs_of_random_networks_are_checked(bad):
+    model, good = prior_model(bdl.nets.mlp(2, 5, 2), 1.0, 0.3), torch.zeros(3, 2)
+    for name, inputs in (("x", (bad, None)), ("x2", (good, bad))):
+        with pytest.raises((TypeError, ValueError), match=f"^{name} (must|is empty)"):
+            bdl.monte_carlo_kernel(model, inputs[0], 3, 0, inputs[1])
+
+
+@pytest.mark.parametrize("kernel", [bdl.NetworkKernel(), bdl.ConvolutionalKernel(filter_size=1)], ids=str)
+def test_gradients_where_the_cosine_is_one_without_rounding(kernel):
+    """Of ReLU there k(x, x) = x.x / 2 D, and so is k(x, x2) to first order in x2 - x, up to the product."""
+    x = torch.zeros(2, 1, 2, 2, dtype=torch.float64)
+    x[:, 0, 0, 0] = 2.0  # equal rows whose norms are whole numbers
+    x.requires_grad_()
+    (gradient,) = torch.autograd.grad(kernel(x)[0, 1], x)
+    torch.testing.assert_close(gradient, x.detach().flip(0) / 8)

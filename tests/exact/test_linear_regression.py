@@ -196,3 +196,42 @@ def test_the_slope_of_the_log_normaliser_is_the_expected_log_likelihood(problem,
     squares = (y - features @ found.mean).square().sum() + spread
     expected = -0.5 * squares / NOISE_STD**2 - 0.5 * len(y) * math.log(2 * math.pi * NOISE_STD**2)
     assert ((high - low) / (2 * h)).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+# --- what cannot be computed, or is no data ---
+
+
+def powers(degree, dtype):
+    x = torch.linspace(-3, 3, 40, dtype=dtype)
+    return x[:, None] ** torch.arange(degree + 1), x.sin()
+
+
+def test_ill_conditioned_features_are_named():
+    features, y = powers(12, torch.float32)
+    with pytest.raises(
+        ValueError, match=r"in torch.float32: the features are ill-conditioned.*features.double\(\)"
+    ):
+        bdl.linear_regression(features, y, prior_std=10.0, noise_std=0.1)
+    bdl.linear_regression(*powers(12, torch.float64), prior_std=10.0, noise_std=0.1)
+    with pytest.raises(ValueError, match="in torch.float64.*: the features are too large"):
+        bdl.linear_regression(1e200 * features.double(), y.double(), prior_std=1.0, noise_std=0.1)
+    broken = bdl.LinearPosterior(torch.zeros(2), torch.tensor([[1.0, 2.0], [2.0, 1.0]]), 0.1, None, 0.0)
+    with pytest.raises(ValueError, match="covariance has no Cholesky factor"):
+        broken.sample(3, 0)
+
+
+def test_scales_are_one_number(problem):
+    for name in ("prior_std", "noise_std", "temperature", "likelihood_temperature"):
+        with pytest.raises(ValueError, match=rf"{name} must be one number, got a tensor of shape \(2,\)"):
+            exact(problem, **{name: torch.ones(2)})
+
+
+@pytest.mark.parametrize("bad", [[[0.0, 1.0]], torch.zeros(3, 2).numpy(), torch.zeros(3, 2).int(), torch.zeros(0, 2),
+                                 torch.full((3, 2), torch.nan)])  # fmt: skip
+def test_bad_features_are_named(problem, bad):
+    posterior = exact(problem)
+    for ask in (posterior.predict, posterior.functions, lambda features: exact((features, torch.zeros(3)))):
+        with pytest.raises((TypeError, ValueError), match="^features (must|is empty|contains)"):
+            ask(bad)
+    with pytest.raises(ValueError, match="dtype of the fit, torch.float64, got torch.float32"):
+        posterior.predict(torch.zeros(3, 2))

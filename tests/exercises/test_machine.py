@@ -601,7 +601,7 @@ def test_variants_ask_for_a_telling_fragment(averaging):
 
 def test_a_check_is_instant(averaging):
     examine(averaging, right)
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(10):
         examine(averaging, right)
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5

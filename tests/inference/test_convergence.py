@@ -1,11 +1,13 @@
 """R-hat and ESS against ArviZ, on chains good and bad."""
 
+import re
 import warnings
 
 import pytest
 import torch
 
 import bdlcore as bdl
+from bdlcore.inference import convergence
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -66,7 +68,72 @@ def test_a_value_that_never_changes_has_no_diagnostics():
     assert bdl.rhat(values).isnan() and bdl.ess(values).isnan()
 
 
+def test_chains_stuck_apart_are_infinitely_far():
+    values = torch.tensor([0.1, 0.7])[:, None].expand(2, 40)
+    for dtype in (torch.float32, torch.float64, torch.float16):
+        assert bdl.rhat(values.to(dtype)) == torch.inf
+    both = torch.stack([values, torch.full((2, 40), 0.3), torch.randn(2, 40)], -1)
+    found = bdl.rhat(both)
+    assert found[0] == torch.inf and found[1].isnan() and found[2].isfinite()
+
+
+def test_two_values_equally_often_do_not_hide_r_hat():
+    """Their distance from the median never changes, so that only the bulk form is there."""
+    values = torch.tensor([0.0, 1.0], dtype=torch.float64).repeat(4, 50)
+    assert bdl.rhat(values).item() == pytest.approx((49 / 50) ** 0.5, rel=1e-6)
+
+
+@pytest.mark.parametrize("draws", [4, 7, 9])
+def test_few_draws_have_no_ess(draws):
+    assert bdl.ess(chains("independent", (4, draws))).isnan()
+    assert bdl.ess(chains("independent", (4, 10))).isfinite()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_computed_in_the_dtype_of_the_values(kind):
+    values = chains(kind)
+    for question in (bdl.rhat, bdl.ess):
+        single, half = question(values.float()), question(values.half())
+        assert question(values).dtype == torch.float64 and single.dtype == half.dtype == torch.float32
+        assert single.item() == pytest.approx(question(values).item(), rel=1e-3)
+        assert half.item() == pytest.approx(question(values.half().double()).item(), rel=1e-3)
+
+
+def test_copies_of_a_chain_are_found():
+    values = torch.randn(5, 20, 60, generator=torch.Generator().manual_seed(0))
+    assert not convergence.copied_chains(values).any()
+    values[3], values[4] = values[1], values[1]
+    values[4, 7, 55] += 1  # nearly
+    assert convergence.copied_chains(values).tolist() == [False, False, False, True, False]
+
+
+def posterior(f):
+    """A posterior of constants f (chains, draws), as a sampler would report it."""
+    model = bdl.Model(bdl.nets.mlp(1, 1), bdl.GaussianPrior(1.0), bdl.Gaussian(1.0))
+    theta = torch.stack([torch.zeros_like(f), f], -1)
+    mixing = convergence.convergence(model, theta, torch.zeros(3, 1, dtype=f.dtype))
+    stack = bdl.Stack(theta.flatten(0, 1), model.layout)
+    return bdl.Posterior(model, stack, "chains", 1.0, 0, len(f), acceptance=torch.ones(len(f)), **mixing)
+
+
+def test_a_posterior_says_what_r_hat_cannot_see():
+    good = chains("independent", (4, 100))
+    assert re.search(r"max R-hat [\d.]{5}, min ESS \d+ \(of function values\); 1\.0 s", repr(posterior(good)))
+    assert "3 of 4 chains are copies of others" in repr(posterior(good[:1].repeat(4, 1)))
+    assert "no function value ever changes" in repr(posterior(torch.ones(4, 100)))
+    assert "no ESS, which needs 10 draws per chain" in repr(posterior(good[:, :9]))
+    one_constant = posterior(good)
+    one_constant.rhat[0] = one_constant.ess[0] = torch.nan
+    assert "1 of 3 values never change" in repr(one_constant) and "nan" not in repr(one_constant)
+
+
 def test_bad_values_are_refused():
+    with pytest.raises(TypeError, match="values must be a torch.Tensor, got ndarray"):
+        bdl.rhat(torch.zeros(4, 10).numpy())
+    with pytest.raises(TypeError, match="values must be a torch.Tensor, got list"):
+        bdl.ess([[0.0] * 10])
+    with pytest.raises(ValueError, match="must have shape"):
+        bdl.rhat(torch.zeros(0, 10))
     with pytest.raises(ValueError, match="draws >= 4"):
         bdl.rhat(torch.zeros(4, 3))
     with pytest.raises(ValueError, match="NaN or infinity"):

@@ -38,12 +38,19 @@ def test_hmc_finds_the_closed_form_posterior(linear, name, T):
 
 def test_one_temperature_per_chain_in_one_run(linear):
     model, x, y, features = linear
-    T = torch.tensor([0.25, 1.0, 4.0], dtype=torch.float64).repeat_interleave(16)
-    posterior = bdl.hmc(model, x, y, chains=48, draws=300, leapfrog_steps=8, temperature=T, seed=2)
+    T = torch.tensor([0.25, 1.0, 4.0], dtype=torch.float64).repeat_interleave(64)
+    posterior = bdl.hmc(model, x, y, chains=192, draws=300, leapfrog_steps=8, temperature=T, seed=2)
     for i, t in enumerate([0.25, 1.0, 4.0]):
-        weights = (posterior.draws[16 * i : 16 * (i + 1)] * PRIOR_STD).flatten(0, 1)
-        variance = exact(features, y, temperature=t).covariance.diagonal()
-        torch.testing.assert_close(weights.var(0), variance, rtol=0.15, atol=0)
+        weights = posterior.draws[64 * i : 64 * (i + 1)] * PRIOR_STD
+        want = exact(features, y, temperature=t)
+        effective = bdl.ess((weights - want.mean).square()).min().item()  # of what a variance averages
+        assert effective > 2500
+        torch.testing.assert_close(
+            weights.flatten(0, 1).var(0),
+            want.covariance.diagonal(),
+            rtol=5 * math.sqrt(2 / effective),
+            atol=0,
+        )
 
 
 def test_a_rejected_proposal_is_a_repeated_draw():
@@ -67,20 +74,21 @@ def test_a_rejected_proposal_is_a_repeated_draw():
 def test_leapfrog_is_reversible_and_second_order(model, regression):
     x, y = regression
     density = bdl.LogPosterior(model, x, y)
-    theta = model.sample_prior(3, seed=0, dtype=x.dtype).theta
+    theta = model.sample_prior(100, seed=0, dtype=x.dtype).theta
     momentum = torch.randn(theta.shape, dtype=x.dtype, generator=torch.Generator().manual_seed(1))
     value, gradient = density(theta)
 
     def energy_error(eps, steps):
         end, p, v, _ = leapfrog(
-            density, theta, momentum, gradient, torch.full((3,), eps, dtype=x.dtype), steps
+            density, theta, momentum, gradient, torch.full((100,), eps, dtype=x.dtype), steps
         )
         return (v - 0.5 * p.square().sum(1)) - (value - 0.5 * momentum.square().sum(1)), end, p
 
     coarse, end, p = energy_error(0.02, 10)
     fine, _, _ = energy_error(0.01, 20)
-    torch.testing.assert_close(coarse / fine, torch.full((3,), 4.0, dtype=x.dtype), rtol=0.2, atol=0)
-    back, _, _, _ = leapfrog(density, end, -p, density(end)[1], torch.full((3,), 0.02, dtype=x.dtype), 10)
+    # the median: where the leading term of an error happens to vanish, the ratio is another
+    assert (coarse / fine).median().item() == pytest.approx(4.0, rel=0.1)
+    back, _, _, _ = leapfrog(density, end, -p, density(end)[1], torch.full((100,), 0.02, dtype=x.dtype), 10)
     torch.testing.assert_close(back, theta)
 
 

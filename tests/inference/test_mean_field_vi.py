@@ -35,13 +35,14 @@ def linear():
 @pytest.mark.parametrize(("name", "T"), TEMPERATURES)
 def test_the_mean_is_right_and_the_width_too_small_by_the_known_amount(linear, name, T):
     """q* = N(mean, 1/diag(A)) for a posterior of precision A: narrower than the marginals diag(A^-1)."""
-    run = bdl.mean_field_vi(*linear.data, members=8, steps=1500, samples=32, lr=0.03, seed=1, **{name: T})
+    run = bdl.mean_field_vi(*linear.data, members=16, steps=1500, samples=32, lr=0.03, seed=1, **{name: T})
     mean, precision = linear.whitened(**{name: T})
     want = precision.diagonal().rsqrt()
     marginal = torch.linalg.inv(precision).diagonal().sqrt()
     assert (want / marginal).min() < 0.75, "this test could not tell"
+    # one member's mean and std have a noise of 0.017 and 0.009, the average over 16 members a fourth of it
     error = (run.approximation.mean - mean) / want
-    assert error.abs().max() < 0.06 and error.mean(0).abs().max() < 0.025
+    assert error.abs().max() < 0.09 and error.mean(0).abs().max() < 0.03
     ratio = run.approximation.std / want - 1
     assert ratio.abs().max() < 0.05 and ratio.mean(0).abs().max() < 0.015
 
@@ -53,6 +54,7 @@ def test_the_bound_is_below_the_evidence_by_the_known_amount(linear):
     gap = 0.5 * (precision.diagonal().log().sum() - torch.logdet(precision)).item()
     assert gap > 0.3, "this test could not tell"
     final = run.elbo[-300:]
+    # the noise of a member's average is 0.013
     assert final.mean().item() == pytest.approx(linear.exact().log_evidence - gap, abs=0.1)
     assert run.elbo.shape == (1500, 2)
     assert run.elbo[:10].mean() < final.mean()
@@ -62,26 +64,29 @@ def test_one_temperature_per_run(linear):
     T = torch.tensor([0.25, 1.0, 4.0], dtype=torch.float64)
     run = bdl.mean_field_vi(*linear.data, members=3, steps=1200, samples=16, lr=0.03, temperature=T)
     for t, std in zip(T.tolist(), run.approximation.std, strict=True):
-        torch.testing.assert_close(
-            std, linear.whitened(temperature=t)[1].diagonal().rsqrt(), rtol=0.03, atol=0
-        )
+        want = linear.whitened(temperature=t)[1].diagonal().rsqrt()
+        torch.testing.assert_close(std, want, rtol=0.075, atol=0)  # 5 times the noise of one member
 
 
 def test_minibatches_find_the_same_optimum(linear):
     run = bdl.mean_field_vi(*linear.data, members=2, steps=3000, samples=16, lr=0.03, batch_size=5)
     mean, precision = linear.whitened()
     want = precision.diagonal().rsqrt()
+    # one member's mean and std have a noise of 0.015 and 0.012
     assert ((run.approximation.mean - mean) / want).abs().max() < 0.2
     torch.testing.assert_close(run.approximation.std, want.expand(2, -1), rtol=0.06, atol=0)
 
 
 def test_without_data_to_speak_of_it_is_the_prior(linear):
-    run = bdl.mean_field_vi(*linear.data, steps=1500, samples=16, lr=0.03, likelihood_temperature=1e9)
-    assert run.approximation.mean.abs().max() < 0.05
-    torch.testing.assert_close(
-        run.approximation.std, torch.ones(1, 3, dtype=torch.float64), rtol=0.03, atol=0
+    run = bdl.mean_field_vi(
+        *linear.data, members=8, steps=1500, samples=16, lr=0.03, likelihood_temperature=1e9
     )
-    assert run.elbo[-300:].mean().item() == pytest.approx(0.0, abs=0.02)
+    # one member's mean, std and bound have a noise of 0.015, 0.012 and 0.017; the bound is averaged over 8
+    assert run.approximation.mean.abs().max() < 0.08
+    torch.testing.assert_close(
+        run.approximation.std, torch.ones(8, 3, dtype=torch.float64), rtol=0.065, atol=0
+    )
+    assert run.elbo[-300:].mean().item() == pytest.approx(0.0, abs=0.035)
 
 
 def test_its_gradient_is_that_of_the_bound(model, regression, monkeypatch):

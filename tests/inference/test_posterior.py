@@ -52,7 +52,7 @@ def same(a, b):
     for name, value in vars(a).items():
         other = vars(b)[name]
         if isinstance(value, torch.Tensor):
-            torch.testing.assert_close(value, other, rtol=0, atol=0)
+            torch.testing.assert_close(value, other, rtol=0, atol=0, equal_nan=True)  # no ESS of few draws
         elif isinstance(value, bdl.Stack | bdl.MeanField | bdl.SwagState):
             same(value, other)
         elif isinstance(value, int | float | str | bdl.Layout | None):
@@ -85,7 +85,8 @@ def test_saving_and_loading_changes_nothing(fitted, name, tmp_path):
     back = type(posterior).load(path, *CONTEXT.get(name, (MODEL,)))
     same(posterior, back)
     at = {"linear regression": FEATURES, "Gaussian process": X.double()}.get(name, X)
-    torch.testing.assert_close(back.functions(at), posterior.functions(at), rtol=0, atol=0)
+    # not to the last bit: rounding depends on where in memory a matrix lies, and a kernel's is badly conditioned
+    torch.testing.assert_close(back.functions(at), posterior.functions(at), rtol=1e-6, atol=1e-6)
     torch.testing.assert_close(
         back.predict(at).log_prob(Y), posterior.predict(at).log_prob(Y), rtol=1e-6, atol=1e-6
     )

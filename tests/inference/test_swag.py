@@ -155,11 +155,20 @@ def test_the_average_is_nearer_the_optimum_than_the_iterates(linear):
 
 def test_the_spread_is_that_of_sgd_and_not_of_the_posterior(linear):
     """It follows the learning rate, about as its square, and here is far from the posterior's at any of the two."""
-    settings = {"members": 8, "batch_size": 8, "momentum": 0.0, "snapshots": 200, "every": 7, "seed": 2}
+    # from the optimum, where every member is at once where SGD takes it
+    start = bdl.Stack(linear.whitened()[0][None], linear.model.layout)
+    settings = {
+        "initial": start,
+        "batch_size": 8,
+        "momentum": 0.0,
+        "snapshots": 200,
+        "every": 7,
+        "seed": 2,
+    }
     wide, narrow = (
         bdl.swag(*linear.data, lr=lr, **settings).approximation.variance.mean().item() for lr in (0.02, 0.01)
     )
-    assert wide / narrow == pytest.approx(4.0, rel=0.25)
+    assert wide / narrow == pytest.approx(4.0, rel=0.25)  # 3.83 to 3.95 over seeds
     posterior = linear.exact().covariance.diagonal().mean().item() / PRIOR_STD**2
     assert wide < 0.1 * posterior
 
@@ -230,9 +239,14 @@ def test_too_few_snapshots_are_refused(linear, layout, snapshots):
 
 def test_sgd_that_leaves_the_optimum_is_reported(linear):
     start = linear.model.sample_prior(2, seed=0, dtype=torch.float64)
-    message = r"member\(s\) \[1\] became NaN or infinite at step \d+; use a smaller lr than 0.01"
-    with pytest.raises(RuntimeError, match=message):
-        bdl.swag(*linear.data, members=2, initial=start, lr=torch.tensor([0.01, 1e3]), snapshots=50)
+    settings = {"initial": start, "members": 2, "snapshots": 50}
+    with pytest.warns(UserWarning, match=r"member\(s\) \[1\] became NaN or infinite at step \d+"):
+        rest = bdl.swag(*linear.data, lr=torch.tensor([0.01, 1e3]), **settings)
+    assert rest.chains == 1 and torch.isfinite(rest.stack.theta).all() and rest.loss.shape[1] == 1
+    with pytest.raises(
+        RuntimeError, match=r"member\(s\) \[0, 1\] became NaN .* use a smaller lr than 1e\+03"
+    ):
+        bdl.swag(*linear.data, lr=1e3, **settings)
     with pytest.warns(
         UserWarning, match=r"SGD of member\(s\) \[0\] climbed .* nats away .* smaller lr than 3"
     ):

@@ -1,5 +1,7 @@
 """Temperature sweeps against exact posteriors, and the top of a curve against parabolas."""
 
+import math
+
 import pytest
 import torch
 
@@ -31,8 +33,14 @@ def test_sweep_has_the_exact_posterior_at_every_temperature(kind):
         noise = 0.3 * temperature**0.5
         prior = temperature**0.5 if kind == "cold" else 1.0
         exact = bdl.linear_regression(phi, y, prior_std=prior, noise_std=noise).predict(phi_test)
-        torch.testing.assert_close(f.mean(0), exact.mean.flatten(), atol=0.1 * noise, rtol=0.02)
-        torch.testing.assert_close(f.std(0), exact.epistemic_std.flatten(), atol=0.0, rtol=0.1)
+        mean, std = exact.mean.flatten(), exact.epistemic_std.flatten()
+        of_mean, of_square = (
+            bdl.ess(values.unflatten(0, (4, 800))).min().item() for values in (f, (f - mean).square())
+        )
+        assert of_mean > 1000 and of_square > 1000
+        # 5 standard errors
+        assert ((f.mean(0) - mean).abs() / std < 5 / math.sqrt(min(of_mean, 3200))).all()
+        torch.testing.assert_close(f.std(0), std, atol=0.0, rtol=5 / math.sqrt(2 * min(of_square, 3200)))
 
 
 def test_sweep_asks_for_what_it_needs():

@@ -10,7 +10,8 @@ import statistics
 import sys
 import time
 
-PATIENCE = 2.0  # seconds to wait for a picture that should change
+PATIENCE = 2.0  # seconds to wait for a picture that should change,
+LOOKS = 500  # and how often at least to look for it, since a busy machine may stop this process for long
 
 
 def other_values(control):
@@ -31,9 +32,10 @@ def other_values(control):
 async def move(demo, control, value):
     """Set a control and wait for a new picture. Returns the seconds it computed, or None if no picture came."""
     before, start, computed = demo.image.value, time.monotonic(), time.process_time()
-    control.value = value
+    control.value, looks = value, 0
     while demo.image.value == before:
-        if time.monotonic() - start > PATIENCE:
+        looks += 1
+        if looks > LOOKS and time.monotonic() - start > PATIENCE:
             return None
         await asyncio.sleep(0.002)
     return time.process_time() - computed

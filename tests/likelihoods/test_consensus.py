@@ -26,6 +26,7 @@ def test_consensus_labels_are_those_that_annotators_agree_on():
     agreed = annotators[annotators[:, 0] == annotators[:, 1], 0]
     sampled = bdl.Consensus(2).sample(f, g)
     shares = [torch.bincount(labels, minlength=3) / len(labels) for labels in (agreed, sampled)]
-    torch.testing.assert_close(*shares, atol=0.015, rtol=0)
+    # standard error 0.0043, from 15,700 and 40,000 draws; one annotator's shares differ by 0.19
+    torch.testing.assert_close(*shares, atol=0.025, rtol=0)
     with pytest.raises(ValueError, match="annotators"):
         bdl.Consensus(0)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from conjugate import conjugate
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import bdlcore as bdl
 
@@ -55,3 +56,57 @@ def test_batches_go_through_the_data_and_fill_a_pass_of_their_own_size():
     given = bdl.LogPosterior(model, x, x[:, 0], chunk_size=3)
     assert next(given.batches(100, None)).chunk_size == 3
     assert next(density.batches(10_000, None)) is next(density.batches(None, None)) is density
+
+
+@pytest.mark.parametrize("likelihood", [bdl.Gaussian(0.3), bdl.Categorical()], ids=repr)
+def test_data_that_do_not_fit_into_a_pass_change_nothing(likelihood, monkeypatch):
+    """The bound is one figure: no tensor on the way is larger than the pass, however many data there are."""
+    model = bdl.Model(bdl.nets.mlp(1, 40, 2), bdl.GaussianPrior(1.0), likelihood)
+    g = torch.Generator().manual_seed(0)
+    x = torch.randn(1000, 1, generator=g, dtype=torch.float64)
+    y = torch.cat([x, -x], 1) if isinstance(likelihood, bdl.Gaussian) else (x[:, 0] > 0).long()
+    theta = model.sample_prior(5, seed=0, dtype=torch.float64).theta
+    T = torch.linspace(0.5, 2, 5)  # float32 beside float64: follows the data
+    whole = bdl.LogPosterior(model, x, y, likelihood_temperature=T)(theta)
+    monkeypatch.setattr("bdlcore.models.model.PASS", 40 * 64)
+    density, largest = bdl.LogPosterior(model, x, y, likelihood_temperature=T), Largest()
+    with largest:
+        parts = density(theta)
+    torch.testing.assert_close(parts[0], whole[0])
+    torch.testing.assert_close(parts[1], whole[1])
+    assert largest.numel <= 40 * 64
+    stack = bdl.Stack(theta, model.layout)
+    f = model.functions(stack, x)
+    monkeypatch.undo()
+    torch.testing.assert_close(f, model.functions(stack, x))
+
+
+class Largest(TorchDispatchMode):
+    """Watches for the largest tensor that any operation makes."""
+
+    numel = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **kwargs or {})
+        for value in made if isinstance(made, tuple | list) else (made,):
+            if (
+                isinstance(value, torch.Tensor)
+                and "view" not in str(function)
+                and "slice" not in str(function)
+            ):
+                self.numel = max(self.numel, value.numel() if value.is_contiguous() else 0)
+        return made
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_refused(model, dtype):
+    with pytest.raises(TypeError, match=r"sums over data .* get lost.*Use x.float\(\)"):
+        model.check_data(torch.zeros(3, 1, dtype=dtype), torch.zeros(3, 2, dtype=dtype))
+
+
+def test_targets_without_a_column_are_one_output():
+    model = bdl.Model(bdl.nets.mlp(1, 4, 1), bdl.GaussianPrior(1.0), bdl.Gaussian(0.3))
+    x, theta = torch.randn(6, 1), model.sample_prior(3, seed=0).theta
+    y = torch.randn(6)
+    torch.testing.assert_close(model.log_joint(theta, x, y), model.log_joint(theta, x, y[:, None]))
+    torch.testing.assert_close(model.log_joint(theta, x, y), bdl.LogPosterior(model, x, y)(theta)[0])

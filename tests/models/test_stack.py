@@ -1,5 +1,6 @@
 """Stacks and layouts against the modules that they hold the weights of, and against files."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -55,3 +56,9 @@ def test_indexing_and_concatenation(model):
         bdl.concatenate([stack, other])
     with pytest.raises(ValueError, match="must have shape"):
         bdl.Stack(torch.zeros(2, 3), model.layout)
+
+
+def test_rows_are_chosen_by_any_whole_number(model):
+    stack = model.sample_prior(4, seed=0)
+    torch.testing.assert_close(stack[np.int64(1)].theta, stack[1].theta)
+    torch.testing.assert_close(stack[np.array([0, 2])].theta, stack[[0, 2]].theta)

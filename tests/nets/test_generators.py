@@ -139,7 +139,7 @@ def test_noise_does_not_depend_on_its_company():
     z = network.noise(range(6), 3)
     assert z.shape == (6, 5, 8, 9) and z.dtype == torch.float32
     assert 0 <= z.min() < 0.001 and 0.099 < z.max() <= 0.1
-    assert z.mean().item() == pytest.approx(0.05, abs=0.002)
+    assert z.mean().item() == pytest.approx(0.05, abs=0.0035)  # standard error 0.0006
     assert torch.equal(network.noise(range(4, 6), 3), z[4:])
     assert not torch.equal(z[0], z[1]) and not torch.equal(network.noise(range(6), 4), z)
     assert torch.equal(network.noise(range(2), 3, dtype=torch.float64), z[:2].double())

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import bdlcore as bdl
+from bdlcore.predictions.function_values import FunctionValues
 
 
 @pytest.fixture
@@ -95,3 +96,47 @@ def test_reliability_by_counting():
             assert confidence[b].isnan() and accuracy[b].isnan()
     error = (count / 40 * (accuracy - confidence).abs())[count > 0].sum().item()
     assert predictive.calibration_error(y, bins=6) == pytest.approx(error)
+
+
+def alike(p, n, right, dtype=torch.float32):
+    """n predictions of confidence p, of which a share `right` is right."""
+    y = (torch.arange(n) % 100 >= 100 * right).long()
+    return bdl.CategoricalPredictive(torch.tensor([[p, 1 - p]], dtype=dtype).repeat(n, 1), torch.zeros(n)), y
+
+
+def test_millions_of_predictions_lose_no_digits():
+    """A running float32 sum of 3 million confidences is 2.5 % too large."""
+    predictive, y = alike(0.97, 3_000_000, 0.97)
+    assert predictive.calibration_error(y) < 1e-6
+    confidence, accuracy, count = predictive.reliability(y)
+    assert count[-1] == 3_000_000 and not count.is_floating_point()
+    assert confidence[-1].item() == accuracy[-1].item() == pytest.approx(0.97, rel=1e-6)
+    assert predictive.accuracy(y) == 0.97
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_calibration_of_half_precision(dtype):
+    g = torch.Generator().manual_seed(0)
+    p = (2 * torch.randn(5000, 4, generator=g)).softmax(-1).to(dtype)
+    y = torch.randint(4, (5000,), generator=g)
+    half, single = (bdl.CategoricalPredictive(q, torch.zeros(5000)) for q in (p, p.float()))
+    for a, b in zip(half.reliability(y), single.reliability(y)):
+        torch.testing.assert_close(a, b, equal_nan=True, rtol=0, atol=0)
+    assert half.calibration_error(y) == single.calibration_error(y)
+
+
+def test_averages_of_half_precision_are_made_in_single():
+    f = torch.randn(3000, 2, 3, generator=torch.Generator().manual_seed(0)).half()
+    got, want = (bdl.CategoricalPredictive.average(FunctionValues.of(g)) for g in (f, f.float()))
+    torch.testing.assert_close(got.aleatoric_entropy, want.aleatoric_entropy)
+
+
+def test_bad_predictions_are_refused():
+    nan, y = torch.full((4, 2), torch.nan), torch.tensor([0, 1, 0, 1])
+    predictive = bdl.CategoricalPredictive(nan, torch.zeros(4))
+    for question in (predictive.accuracy, predictive.calibration_error, predictive.reliability):
+        with pytest.raises(ValueError, match="probabilities contain NaN"):
+            question(y)
+    for wrong, got in ((torch.zeros(0, 3), "shape"), (torch.zeros(3), "shape"), ([[0.5, 0.5]], "list")):
+        with pytest.raises(ValueError, match=rf"probabilities must .* \(N, C\).*got {got}"):
+            bdl.CategoricalPredictive(wrong, torch.zeros(1))

@@ -45,3 +45,33 @@ def test_quantiles_are_those_of_the_mixture(gaussian):
         predictive.quantile(1.0)
     with pytest.raises(ValueError, match="probability must lie"):
         predictive.interval(0)
+
+
+def test_one_noise_for_all_outputs_may_be_a_tensor():
+    f, y = torch.zeros(2, 3, 4), torch.ones(3, 4)
+    want = bdl.GaussianPredictive(f, 0.3).log_prob(y)
+    for noise in (torch.tensor(0.3), torch.tensor([0.3])):
+        torch.testing.assert_close(bdl.GaussianPredictive(f, noise).log_prob(y), want)
+
+
+class Poisson(bdl.Likelihood):
+    """A likelihood that leaves its predictive to the protocol."""
+
+    def targets(self, y, outputs, like):
+        return y.to(like)
+
+    def log_prob(self, f, y):
+        return y * f[..., 0] - f[..., 0].exp() - torch.lgamma(y + 1)
+
+    def sample(self, f, generator):
+        return torch.poisson(f[..., 0].exp(), generator)
+
+
+def test_a_mixture_refuses_targets_that_do_not_belong_to_its_inputs():
+    model = bdl.Model(bdl.nets.mlp(1, 1), bdl.GaussianPrior(1.0), Poisson())
+    predictive = bdl.predict(model, model.sample_prior(3, seed=0), torch.zeros(4, 1), chunk_size=2)
+    assert predictive.log_prob(torch.ones(4)).shape == (4,)
+    with pytest.raises(ValueError, match="same length"):
+        predictive.log_prob(torch.ones(6))
+    with pytest.raises(TypeError, match="y must be a torch.Tensor"):
+        predictive.log_prob([1.0] * 4)

@@ -123,6 +123,9 @@ def test_what_does_not_fit_is_named():
     for x in (torch.zeros(1, 3, 8, 10), torch.zeros(1, 3, 9, 8), torch.zeros(3, 8, 8)):
         with pytest.raises(ValueError, match=r"by 4 needs images .* multiples of it, got \("):
             down(x)
+    for bad in (torch.zeros(1, 3, 8, 8).numpy(), [[0.0]], torch.zeros(1, 3, 8, 8).int()):
+        with pytest.raises(TypeError, match="^images must"):
+            down(bad)
     with pytest.raises(ValueError, match="factor must be at least 2, got 1"):
         bdl.Downsample(1)
     with pytest.raises(TypeError, match="factor must be a whole number, got 2.0"):

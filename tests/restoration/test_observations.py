@@ -19,6 +19,14 @@ SEEN = torch.ones(8, 8, dtype=torch.bool)
         ({"observed": Y.numpy(), "mask": SEEN}, TypeError, "observed must be a torch.Tensor"),
         ({"observed": (255 * Y).byte()}, TypeError, "observed must hold floating-point pixels .* divide by 255"),
         ({"observed": 255 * Y}, ValueError, r"observed must hold pixels of the scale \[0, 1\].* divide by 255"),
+        ({"observed": Y / 255}, ValueError, "observed is almost black: .* divided by 255 twice"),
+        ({"observed": torch.ones(SIZE) / 255}, ValueError, "observed is almost black: no pixel is beyond 0.0039"),
+        ({"observed": Y.tolist()}, TypeError, "observed must be a torch.Tensor .* got list"),
+        ({"jitter_std": torch.ones(2)}, ValueError, r"jitter_std must be one number, .* \(2,\)"),
+        ({"averaging": "0.9"}, TypeError, "averaging must be a number"),
+        ({"held_out": [0.1]}, TypeError, "held_out must be a number"),
+        ({"lr": torch.ones(2)}, ValueError, "lr must be one number"),
+        ({"on_step": 3}, TypeError, "on_step must be a function"),
         ({"observed": 2 * Y - 1}, ValueError, r"pixels in \[-1, 1\].* by \(observed \+ 1\) / 2"),
         ({"observed": Y[0]}, ValueError, r"observed must have shape .* got \(8, 8\)"),
         ({"observed": Y.permute(1, 2, 0)}, ValueError, r"Use .permute\(2, 0, 1\)"),
@@ -66,3 +74,8 @@ def test_what_does_not_fit_is_named_before_any_step(arguments, error, message):
 
     with pytest.raises(error, match=message):
         fit(**{"observed": Y, "on_step": on_step} | arguments)
+
+
+def test_a_black_picture_is_one():
+    assert fit(torch.zeros(SIZE), steps=2).loss.shape == (2, 1)
+    assert fit(Y * (Y < 0.2), steps=2).loss.shape == (2, 1)

@@ -90,3 +90,18 @@ def test_bad_masks_and_references_are_named():
             bdl.psnr(x, x, where)
     with pytest.raises(ValueError, match="reference must be one"):
         bdl.ssim(x[None], x[None])
+
+
+@pytest.mark.parametrize("quality", [bdl.psnr, bdl.ssim])
+def test_a_reference_divided_by_255_twice_is_named(quality):
+    x = pictures(3, 8, 8)
+    with pytest.raises(ValueError, match="reference is almost black: .*divided by 255 twice"):
+        quality(x / 255, x / 255)
+    quality(x / 255, x)  # what a network draws may be that dark
+    quality(x, torch.zeros_like(x))
+
+
+@pytest.mark.parametrize("where", [[[True] * 8] * 8, np.ones((8, 8), bool)], ids=["list", "array"])
+def test_a_mask_is_a_tensor(where):
+    with pytest.raises(TypeError, match="where must be a torch.Tensor"):
+        bdl.psnr(pictures(3, 8, 8), pictures(3, 8, 8), where)
