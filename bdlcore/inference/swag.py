@@ -171,7 +171,7 @@ def swag(
 def _warn_of_climbing(density: LogPosterior, start: Tensor, end: Tensor, advice: str) -> None:
     """-log p(theta | D) of draws from a Gaussian posterior lies D/2 +- sqrt(D/2) above its minimum."""
     climbed, half = density(start)[0] - density(end)[0], start.shape[1] / 2
-    far = (climbed > half + 5 * math.sqrt(half)).nonzero().flatten().tolist()
+    far = (torch.isfinite(climbed) & (climbed > half + 5 * math.sqrt(half))).nonzero().flatten().tolist()
     if far:
         warn(
             f"SGD of member(s) {far} climbed {climbed.max().item():.3g} nats away from where it started, farther than "

@@ -117,6 +117,7 @@ def test_what_is_no_function_of_weights_and_inputs_is_refused(network, message):
         model_of(network()).check_data(torch.zeros(3, 1), torch.zeros(3))
 
 
+@pytest.mark.filterwarnings("ignore:The weights are not at a mode")
 @pytest.mark.parametrize(
     "make",
     [lambda: bdl.nets.mlp(2, 4, 1), lambda: nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 1))],
@@ -137,6 +138,7 @@ def test_frozen_parameters_are_constants(make):
     torch.testing.assert_close(network.double()(x), model.functions(posterior.stack[-1], x)[0])
 
 
+@pytest.mark.filterwarnings("ignore:The weights are not at a mode")
 def test_buffers_follow_the_inputs():
     class Scaled(nn.Linear):
         def __init__(self):
@@ -156,6 +158,7 @@ def test_buffers_follow_the_inputs():
         bdl.Stack.from_state_dicts([model.network.state_dict() | {"factor": torch.tensor(3.0)}], model.layout)
 
 
+@pytest.mark.filterwarnings("ignore:The weights are not at a mode")
 def test_grad_modes_of_the_caller_leave_no_trace():
     model, x = model_of(bdl.nets.mlp(1, 11, 1)), torch.zeros(3, 1)
     with torch.inference_mode():
