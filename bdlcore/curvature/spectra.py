@@ -50,6 +50,7 @@ def curvature_product(model: Model, stack: Stack, x: Tensor, y: Tensor, kind: st
 
 def curvature_matrix(model: Model, stack: Stack, x: Tensor, y: Tensor, kind: str = "hessian") -> Tensor:
     """H or G as dense matrices (S, D, D), by products with every unit vector: for D up to a few thousand."""
+    check_stack(stack, model.layout, x)
     size, D = model.chunk_size(x), model.layout.dim
     units = torch.eye(D, dtype=stack.theta.dtype, device=stack.theta.device)
     matrices = []
@@ -165,11 +166,14 @@ def estimate_effective_dimension(
         (S,), or (S, Z).
     """
     validate.positive("z", z, "It is the prior's precision: 1 in whitened weights.")
+    check_stack(stack, model.layout, x)
     theta, S = stack.theta, len(stack)
     copies = Stack(theta.repeat_interleave(validate.count("probes", probes), 0), stack.layout)
     random = RowRandom(seed, range(S * probes), dtype=theta.dtype, device=theta.device)
     product = curvature_product(model, copies, x, y, kind)
-    values, vectors, _ = _tridiagonalise(product, random.normal(theta.shape[1]), min(steps, theta.shape[1]))
+    values, vectors, _ = _tridiagonalise(
+        product, random.normal(theta.shape[1]), min(validate.count("steps", steps), theta.shape[1])
+    )
     weights = vectors[:, 0].square()  # (S probes, K)
     z = torch.as_tensor(z, dtype=theta.dtype, device=theta.device)
     positive = values.clamp(min=0)

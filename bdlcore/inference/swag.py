@@ -108,6 +108,7 @@ def swag(
     validate.positive("initial_lr", initial_lr)
     if not 0 <= momentum < 1:
         raise ValueError(f"momentum must lie in [0, 1), got {momentum}.")
+    model.check_inputs(x)
     moments, N = SwagMoments(rank), len(x)
     batch_size = min(-(-N // 8), 128) if batch_size is None else batch_size
     run = Run(

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .._support import validate
 from ..models.model import Model
+from ..models.stack import float_like
 from .convergence import probe_inputs, rhat
 from .hmc import hmc
 
@@ -65,10 +66,13 @@ def temperature_sweep(
         seed: seed or generator.
     """
     validate.choice("kind", kind, KINDS)
-    temperatures = _temperatures(temperatures).to(x)
+    model.check_inputs(x)
+    temperatures = _temperatures(temperatures).to(float_like(x))
     validate.count("chains", chains, 2, "R-hat compares chains from different starts.")
     validate.count("draws", draws, 4)
+    validate.inputs("x_test", x_test, integers=True)
     model.check_inputs(x_test)
+    model.functions(model.prior_like(1, 0, x), x_test[:1])  # now, rather than after all draws are made
     posterior = hmc(
         model,
         x,
