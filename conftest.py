@@ -19,10 +19,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from queue import Empty
 
-import nbval.kernel
 import pytest
-from execute_notebooks import cpu_seconds, kernel_environment, through_files
-from jupyter_client.manager import KernelManager
+from execute_notebooks import cpu_seconds, kernel_environment
 from nbval.kernel import RunningKernel
 from nbval.plugin import IPyNbCell, IPyNbFile, NbCellError
 
@@ -33,7 +31,6 @@ REDRAW_LIMIT_MS = 1000.0
 MESSAGE_PATIENCE = (
     60.0  # nbval waits 5 s for each output of a cell that has finished: too little on a busy machine
 )
-nbval.kernel.KernelManager = lambda **settings: KernelManager(**settings, **through_files())
 
 for library in ("OMP", "MKL", "OPENBLAS"):  # before a test imports torch: each worker has one core
     os.environ.setdefault(f"{library}_NUM_THREADS", "1")

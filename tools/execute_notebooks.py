@@ -12,9 +12,7 @@ import asyncio
 import os
 import re
 import sys
-import tempfile
 import time
-import uuid
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -34,20 +32,8 @@ LIVE = "Live here: run this cell to get the controls."
 FAILURES = (CellExecutionError, CellTimeoutError, DeadKernelError)
 
 
-def through_files() -> dict[str, str]:
-    """Settings of a kernel that talks through sockets in the file system, under a name of its own.
-
-    With TCP, one of two kernels that start at once may take the port that the other has just found to be free.
-    """
-    name = f"bdl-kernel-{uuid.uuid4().hex[:16]}.json"  # short: a socket's path has room for a hundred letters
-    return {"transport": "ipc", "connection_file": os.path.join(tempfile.gettempdir(), name)}
-
-
 class ThisPythonKernel(AsyncKernelManager):
     """A kernel of the Python that runs this, whatever kernels the machine has registered under that name."""
-
-    def __init__(self, **settings: object):
-        super().__init__(**through_files() | settings)
 
     @property
     def kernel_spec(self) -> KernelSpec:

@@ -100,7 +100,7 @@ def _faults_of_entry(lesson: Lesson, entry: Entry, points: dict[str, int] | None
     if check.get("grade_id") != f"{entry.id}-check" or not (check.get("grade") and check.get("locked")):
         faults.append(f'{where}: is not marked as a locked grade cell with grade id "{entry.id}-check"')
     if points is not None and entry.id not in points:
-        faults.append(f'{where}: no check is registered for "{entry.id}" in bdlcore/exercises/')
+        faults.append(f'{where}: no check is registered for "{entry.id}" in bdlcore/exercises/checks/')
     elif points is not None and check.get("points") != points[entry.id]:
         faults.append(f"{where}: has {check.get('points')} points, its registered check {points[entry.id]}")
     if "variants" in entry.cells and "variants" not in cells[entry.cells["variants"]].metadata.get(

@@ -222,7 +222,7 @@ def _unregistered(lesson: Lesson) -> list[str]:
     there = [found.id for found in registered().values() if found.lesson == lesson.name]
     if here == there:
         return []
-    where = f"bdlcore/exercises/{lesson.name}.py"
+    where = f"bdlcore/exercises/checks/{lesson.name}.py"
     return [
         f"{where} registers {there}, but solutions/{lesson.path.as_posix()} has {here}; they must agree, in order"
     ]

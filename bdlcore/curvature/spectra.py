@@ -51,6 +51,7 @@ def curvature_product(model: Model, stack: Stack, x: Tensor, y: Tensor, kind: st
 def curvature_matrix(model: Model, stack: Stack, x: Tensor, y: Tensor, kind: str = "hessian") -> Tensor:
     """H or G as dense matrices (S, D, D), by products with every unit vector: for D up to a few thousand."""
     check_stack(stack, model.layout, x)
+    model.check_inputs(x)
     size, D = model.chunk_size(x), model.layout.dim
     units = torch.eye(D, dtype=stack.theta.dtype, device=stack.theta.device)
     matrices = []

@@ -13,8 +13,6 @@ from ..inference.convergence import LEAST_FOR_ESS, LEAST_FOR_RHAT, changing, cop
 from ..predictions.categorical import at_least_single
 from .distances import agreement, total_variation, wasserstein
 
-_LARGE, _SMALL = 10.0, 0.01  # root mean square and std of a feature beyond which inputs are not of order 1
-
 
 @dataclass(frozen=True)
 class Finding:
@@ -188,19 +186,13 @@ def fit_finding(observed: float, replicates: Tensor, advice: str) -> Finding:
 def standardising_advice(x: Tensor, y: Tensor | None) -> str:
     """What to do about a misfit, for inputs x and for targets y where these are measured: None for labels and counts.
 
-    Not standardised is a mean beyond +-1, or a std outside [1/3, 3], of some feature or output.
+    Not near mean 0 and std 1 is a feature or output whose root mean square is above 3, or none with a std above 0.1.
     """
-    worst = []
-    for name, value in (("inputs", x), ("targets", y)):
-        if value is None or not value.is_floating_point() or len(value) < 2:
-            continue
-        mean, std = (part.tolist() for part in _moments(value))
-        # a feature that never changes, such as a column of ones or a dark pixel, cannot be scaled
-        far = max(zip(mean, std), key=lambda pair: max(abs(pair[0]), pair[1], 1 / (pair[1] or 1)))
-        if abs(far[0]) > 1 or far[1] > 3 or 0 < far[1] < 1 / 3:
-            worst.append(f"{name} (mean {far[0]:.3g}, std {far[1]:.3g})")
-    if worst:
-        return f"Standardise {' and '.join(worst)} to mean 0 and std 1, and fit again."
+    named = (("inputs", x), ("targets", y))
+    far = [(name, _far(value, 3.0, 0.1)) for name, value in named if value is not None]
+    words = [f"{name} (mean {at[0]:.3g}, std {at[1]:.3g})" for name, at in far if at]
+    if words:
+        return f"Standardise {' and '.join(words)} to mean 0 and std 1, and fit again."
     return "Check the likelihood (is noise_std too small?), and whether the fit has converged."
 
 
@@ -210,22 +202,27 @@ def inputs_finding(x: Tensor) -> Iterator[Finding]:
     A plain prior over weights presumes that. Far is a feature (channel) whose root mean square is above 10, or that no
     feature varies by a std of 0.01, though some do vary. Whole numbers (tokens) are not judged.
     """
+    if at := _far(x, 10.0, 0.01):
+        verdict = (
+            "Inputs are far from the order 1 that a prior over weights presumes: one feature has mean "
+            f"{at[0]:.3g}, std {at[1]:.3g}. Standardise to mean 0 and std 1, and fit again."
+        )
+        yield Finding("inputs", math.hypot(*at), verdict, False)
+
+
+def _far(x: Tensor, large: float, small: float) -> tuple[float, float] | None:
+    """Mean and std of the largest feature, if above `large`, or of the widest, if below `small`; None otherwise."""
     if not x.is_floating_point() or len(x) < 2:
-        return
+        return None
     mean, std = _moments(x)
     size = torch.hypot(mean, std)
-    largest, widest = int(size.argmax()), int(std.argmax())
-    if size[largest] > _LARGE:
-        at, value, size = largest, size[largest].item(), "up to {:.3g} in root mean square"
-    elif 0 < std[widest] < _SMALL:
-        at, value, size = widest, std[widest].item(), "with a std of at most {:.2g}"
+    if size.max() > large:
+        at = size.argmax()
+    elif 0 < std.max() < small:
+        at = std.argmax()
     else:
-        return
-    verdict = (
-        f"Inputs are {size.format(value)}, far from the order 1 that a prior over weights presumes: standardise them "
-        f"(the largest has mean {mean[at]:.3g}, std {std[at]:.3g}) and fit again."
-    )
-    yield Finding("inputs", value, verdict, False)
+        return None
+    return mean[at].item(), std[at].item()
 
 
 def _moments(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -232,6 +232,5 @@ def _optimisation(posterior) -> Iterator[Finding]:
     for name, what, sign in (("loss", "loss", 1), ("elbo", "ELBO", -1)):
         curve = getattr(posterior, name, None)
         if curve is not None and len(curve) >= 20:
-            yield curve_finding(
-                what, sign * curve.cpu().double().mean(1)
-            )  # on the CPU, since some devices lack float64
+            on_cpu = curve.cpu().double()  # some devices lack float64
+            yield curve_finding(what, sign * on_cpu.mean(1))

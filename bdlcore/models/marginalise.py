@@ -56,14 +56,10 @@ def predict(
     if len(posterior) == 0:
         raise ValueError("The stack is empty; marginalising needs at least one row.")
     check_stack(posterior, model.layout, x)
-    return model.likelihood.predictive(function_values(model, posterior, x, chunk_size))
-
-
-def function_values(model: Model, stack: Stack, x: Tensor, chunk_size: int | None = None) -> FunctionValues:
-    """f (S, N, C) of a stack, with `chunk_size` inputs at a time; see `predict`."""
     model.check_inputs(x)
-    shape = len(stack), len(x), model.outputs(x)
-    return FunctionValues(lambda at: model.functions(stack, x[at]), shape, chunk_size)
+    theta, shape = posterior.theta, (len(posterior), len(x), model.outputs(x))
+    values = FunctionValues(lambda at: model.evaluate(theta, x[at]), shape, chunk_size)
+    return model.likelihood.predictive(values)
 
 
 def _own_predictive(model: Model, posterior: HasPredictive, x: Tensor) -> Predictive:

@@ -87,7 +87,6 @@ class Model:
         """C, the number of outputs."""
         return self.forward(float_like(x).new_zeros(1, self.layout.dim), x[:1]).shape[-1]
 
-    @torch.no_grad()
     def functions(self, stack: Stack, x: Tensor, chunk_size: int | None = None) -> Tensor:
         """Values f_s(x_n) of every function of the stack, shape (S, N, C).
 
@@ -98,9 +97,14 @@ class Model:
         """
         check_stack(stack, self.layout, x)
         self.check_inputs(x)
+        return self.evaluate(stack.theta, x, chunk_size)
+
+    @torch.no_grad()
+    def evaluate(self, theta: Tensor, x: Tensor, chunk_size: int | None = None) -> Tensor:
+        """`functions` of whitened rows theta (S, D), unchecked."""
         if chunk_size is None:
             chunk_size = self.chunk_size(x)
-        chunks = stack.theta.split(validate.count("chunk_size", chunk_size))
+        chunks = theta.split(validate.count("chunk_size", chunk_size))
         parts = x.split(self.data_per_pass(x))
         if len(parts) == 1:
             return torch.cat([self.forward(theta, x) for theta in chunks])

@@ -201,8 +201,8 @@ def concatenate(stacks: Iterable[Stack]) -> Stack:
 
 
 def check_stack(stack: Stack, layout: Layout, x: Tensor) -> None:
-    """Require that the stack belongs to the model and shares dtype and device with x."""
-    validate.inputs("x", x, integers=True)
+    """Require that the stack belongs to the model and shares dtype and device with x; values of x are not looked at."""
+    validate.tensor("x", x)
     if not isinstance(stack, Stack):
         raise TypeError(
             f"stack must be a bdlcore Stack, got {type(stack).__name__}. model.sample_prior(S) makes one."
@@ -212,11 +212,10 @@ def check_stack(stack: Stack, layout: Layout, x: Tensor) -> None:
             f"This stack (D={stack.layout.dim}) does not belong to this model (D={layout.dim}): parameter names, "
             "shapes or prior means and stds differ. Use the model that made the stack."
         )
-    like = float_like(x) if not x.is_floating_point() else x
     other_dtype = x.is_floating_point() and stack.theta.dtype != x.dtype
     if other_dtype or stack.theta.device != x.device:
         raise ValueError(
-            f"x is {like.dtype} on {x.device} but the stack is {stack.theta.dtype} on {stack.theta.device}. "
+            f"x is {x.dtype} on {x.device} but the stack is {stack.theta.dtype} on {stack.theta.device}. "
             "Convert one of them, for example stack.to(x)."
         )
 

@@ -33,7 +33,7 @@ def test_steps_that_are_too_large_or_too_small():
     assert findings.temperature_finding(torch.tensor([1.02, 0.97])).good
     assert "too wide" in findings.temperature_finding(torch.tensor([1.5])).verdict
     assert "not spread yet" in findings.temperature_finding(torch.tensor([0.5])).verdict
-    assert findings.rhat_finding(normal(4, 100, 1) + torch.linspace(0, 0.35, 4)[:, None, None]).good is False
+    assert findings.rhat_finding(normal(4, 100, 1) + torch.linspace(0, 3, 4)[:, None, None]).good is False
     assert findings.mode_finding(torch.tensor([0.1, 5.0])).good is False
 
 
@@ -121,8 +121,8 @@ def test_inputs_of_order_one_are_not_mentioned(x):
     ("x", "words"),
     [
         (torch.linspace(2000, 3000, 50)[:, None], "mean 2.5e+03, std 295"),
-        (torch.linspace(0, 255, 50 * 192).reshape(50, 3, 8, 8), "up to"),
-        (1e-4 * torch.linspace(-1, 1, 50)[:, None], "std of at most 5.9e-05"),
+        (torch.linspace(0, 255, 50 * 192).reshape(50, 3, 8, 8), "std 73."),
+        (1e-4 * torch.linspace(-1, 1, 50)[:, None], "std 5.89e-05"),
         (torch.stack([torch.linspace(-1, 1, 9), torch.linspace(0, 90, 9)], 1), "mean 45"),
     ],
 )
@@ -130,3 +130,14 @@ def test_inputs_far_from_order_one_are(x, words):
     (finding,) = findings.inputs_finding(x)
     assert finding.good is False
     assert words in finding.verdict
+
+
+def test_advice_says_what_to_standardise():
+    wide, fine = torch.linspace(0, 30, 9)[:, None], torch.linspace(-1, 1, 9)[:, None]
+    assert "inputs (mean 15, std 9.68) to" in findings.standardising_advice(wide, fine)
+    assert "Standardise targets (mean 15" in findings.standardising_advice(fine, wide)
+    assert "Check the likelihood" in findings.standardising_advice(fine, None)
+    dark = torch.cat(
+        [fine, 1e-3 * fine, -torch.ones(9, 1)], 1
+    )  # pixels that hardly vary, beside one that does
+    assert "Check the likelihood" in findings.standardising_advice(dark, fine)

@@ -98,7 +98,10 @@ def grid_of_weights(problem):
     side = torch.linspace(-8, 8, 1201, dtype=torch.float64)
     w = torch.cartesian_prod(side, side)
     log_likelihood = torch.distributions.Normal(w @ features.mT, NOISE_STD).log_prob(y).sum(1)
-    log_prior = torch.distributions.Normal(0.0, PRIOR_STD).log_prob(w).sum(1)
+    prior = torch.distributions.Normal(
+        0.0, torch.tensor(PRIOR_STD, dtype=w.dtype)
+    )  # two floats would be float32
+    log_prior = prior.log_prob(w).sum(1)
     return w, (side[1] - side[0]).square(), log_likelihood, log_prior
 
 
@@ -176,10 +179,11 @@ def test_limits_of_both_temperatures(problem):
         torch.testing.assert_close(cold.mean, bayes.mean)
         torch.testing.assert_close(cold.covariance, T * bayes.covariance)
     icy, boiling = (exact(problem, likelihood_temperature=T) for T in (1e-8, 1e8))
-    torch.testing.assert_close(icy.mean, least_squares)
-    assert icy.covariance.abs().max() < 1e-7
-    assert boiling.mean.abs().max() < 1e-6
-    torch.testing.assert_close(boiling.covariance, PRIOR_STD**2 * identity)
+    near = {"rtol": 1e-4, "atol": 1e-4}  # 1e-8 from the limit, times the condition of the features
+    torch.testing.assert_close(icy.mean, least_squares, **near)
+    assert icy.covariance.abs().max() < 1e-6
+    assert boiling.mean.abs().max() < 1e-5
+    torch.testing.assert_close(boiling.covariance, PRIOR_STD**2 * identity, **near)
 
 
 @pytest.mark.parametrize("T", TEMPERATURES)

@@ -23,9 +23,10 @@ TEMPERATURES = [
 
 @pytest.fixture(scope="module")
 def linear():
-    """Correlated inputs, so that independent Gaussians cannot be right."""
+    """Inputs with a correlation of exactly 0.8, so that independent Gaussians cannot be right."""
     problem = conjugate()
-    problem.x[:, 1] = 0.8 * problem.x[:, 0] + 0.6 * problem.x[:, 1]
+    x = math.sqrt(len(problem.x)) * torch.linalg.qr(problem.x - problem.x.mean(0)).Q
+    problem.x[:] = torch.stack([x[:, 0], 0.8 * x[:, 0] + 0.6 * x[:, 1]], 1)
     return problem
 
 

@@ -9,14 +9,14 @@ import bdlcore as bdl
 @pytest.fixture
 def held(monkeypatch):
     """The largest number of function values that was held at once."""
-    sizes, functions = [0], bdl.Model.functions
+    sizes, functions = [0], bdl.Model.evaluate
 
     def counted(*args):
         f = functions(*args)
         sizes[0] = max(sizes[0], f.numel())
         return f
 
-    monkeypatch.setattr(bdl.Model, "functions", counted)
+    monkeypatch.setattr(bdl.Model, "evaluate", counted)
     return sizes
 
 
