@@ -139,6 +139,7 @@ def cold_from_tempered(answer: object, trial: Trial) -> None:
 @exercise(
     "cold-or-tempered",
     points=4,
+    trials=2,  # each has a cold and a tempered sampler; together T below and above 1
     hints=(
         "Narrow or wide says nothing: both are. Where would the mean of each be?",
         "Compute Bayes' posterior. Is the mean of the draws within a few standard errors of its mean? Then it is cold.",
