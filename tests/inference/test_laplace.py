@@ -169,7 +169,7 @@ def test_chunks_of_data_change_nothing(classes, monkeypatch):
         whole = off_mode(model, x, y, structure=structure, modes=modes)
         with monkeypatch.context() as patch:
             patch.setattr("bdlcore.curvature.jacobians._CHUNK", 300)
-            patch.setattr("bdlcore.curvature.kronecker._CHUNK", 300)
+            patch.setattr("bdlcore.models.model.PASS", 300)
             patch.setattr("bdlcore.predictions.function_values.HELD", 3000)
             parts = off_mode(model, x, y, structure=structure, modes=modes)
             torch.testing.assert_close(parts.log_marginal_likelihood(), whole.log_marginal_likelihood())
