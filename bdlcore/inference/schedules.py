@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 from .._support import validate
 
@@ -39,8 +40,7 @@ class Plan:
                 f"schedule must be one of {', '.join(SCHEDULES)} or a function, got {self.schedule!r}."
             )
 
-        for step in range(self.steps_per_cycle):  # now, rather than after most of the run
-            self.factor(step)
+        _ = self.factors  # a schedule that fails does so now, rather than after most of the run
 
     @property
     def steps_per_cycle(self) -> int:
@@ -50,14 +50,20 @@ class Plan:
     def steps(self) -> int:
         return self.cycles * self.steps_per_cycle
 
-    def factor(self, step: int) -> float:
-        """What the first step size is multiplied by at this step."""
+    @cached_property
+    def factors(self) -> list[float]:
+        """What the first step size is multiplied by at each step of a cycle."""
         schedule = self.schedule if callable(self.schedule) else SCHEDULES[self.schedule]
-        share = step % self.steps_per_cycle / self.steps_per_cycle
-        factor = schedule(share)
-        if not 0 < factor < math.inf:
-            raise ValueError(f"schedule({share:.3g}) gave {factor}; it must return positive factors.")
-        return factor
+        shares = [step / self.steps_per_cycle for step in range(self.steps_per_cycle)]
+        factors = [schedule(share) for share in shares]
+        for share, factor in zip(shares, factors, strict=True):
+            if not 0 < factor < math.inf:
+                raise ValueError(f"schedule({share:.3g}) gave {factor}; it must return positive factors.")
+        return factors
+
+    def factor(self, step: int) -> float:
+        """What the first step size is multiplied by at this step of the run."""
+        return self.factors[step % self.steps_per_cycle]
 
     def keeps(self, step: int) -> bool:
         """Is the state after this step a draw?"""

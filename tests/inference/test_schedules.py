@@ -8,10 +8,10 @@ from bdlcore.inference import schedules
 
 
 def test_cycles_restart_the_schedule_and_sample_only_late():
-    factors = []
+    shares = []
 
     def schedule(share):
-        factors.append(share)
+        shares.append(share)
         return 1 - share
 
     run = bdl.sgld(
@@ -25,8 +25,9 @@ def test_cycles_restart_the_schedule_and_sample_only_late():
         step_size=0.01,
     )
     assert run.draws.shape == (2, 6, 3)
-    assert factors == [i / 8 for i in range(8)] * 3
-    plan = schedules.Plan(draws=6, warmup=4, thinning=2, cycles=3, schedule="constant")
+    assert shares == [i / 8 for i in range(8)]  # asked once per share, before the first step
+    plan = schedules.Plan(draws=6, warmup=4, thinning=2, cycles=3, schedule=schedule)
+    assert [plan.factor(step) for step in range(plan.steps)] == [1 - i / 8 for i in range(8)] * 3
     assert [step for step in range(plan.steps) if plan.keeps(step)] == [5, 7, 13, 15, 21, 23]
 
 
