@@ -163,6 +163,19 @@ def test_draws_do_not_depend_on_their_company(classes):
         assert not torch.allclose(posterior.sample(6, seed=4).theta, whole)
 
 
+@pytest.mark.parametrize("structure", ["full", "diagonal", "last_layer"])
+def test_a_mode_that_was_found_alone_draws_as_in_company(linear, structure):
+    """The posterior of a linear model has one mode, so that any two searches meet and draws alone can differ."""
+    model, x, y, _ = linear
+    three = bdl.laplace(model, x, y, modes=3, structure=structure)
+    second = bdl.laplace(model, x, y, modes=range(1, 2), structure=structure)
+    want = three.sample(5, seed=1).theta[5:10]
+    torch.testing.assert_close(second.sample(5, seed=1).theta, want, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        second.functions(x, 5, seed=1), three.functions(x, 5, seed=1)[5:10], rtol=1e-4, atol=1e-4
+    )
+
+
 def test_chunks_of_data_change_nothing(classes, monkeypatch):
     model, x, y, modes = classes
     for structure in STRUCTURES:
