@@ -1,19 +1,24 @@
 """State what a lesson measured, with a verdict that is computed from the numbers and never passed in.
 
-A **claim** is an inequality about the mean of one number per seed, such as "averaging gains more than 0 nats".
-With n values of mean m and standard deviation s, and t_p the p-quantile of Student's t with n - 1 degrees of
-freedom, the true mean lies
-
-    above  lower = m - t_0.95 s/√n    with 95 % confidence,
-    below  upper = m + t_0.95 s/√n    with 95 % confidence.
+A **claim** is an inequality about the mean of independent values, such as "averaging gains more than 0 nats". It says
+what makes them independent: what *varies* from one to the next (the data set, the split of one data set, the start of
+the network), and what stays. With `lower` and `upper` the bounds that the true mean passes with a chance of 5 % each
+(2.5 % for `between`), computed as `bounds` says:
 
 | asked for            | holds                          | contradicted               |
 |----------------------|--------------------------------|----------------------------|
 | `above=t`            | lower > t                      | upper < t                  |
 | `below=t`            | upper < t                      | lower > t                  |
-| `between=(lo, hi)`   | m ± t_0.975 s/√n inside lo…hi  | the same wholly outside    |
+| `between=(lo, hi)`   | lower and upper inside lo…hi   | both on one side of it     |
 
-and everything else is **not shown**: these seeds do not decide. A lesson keeps its claims whatever the verdict.
+and everything else is **not shown**: these values do not decide. Two things stand above the table. A claim about a
+posterior whose chains have an R-hat beyond the lesson's own line is **not mixed**, whatever its values; and fewer than
+5 independent values (10 for a bootstrap) are an **observation**. A lesson keeps its claims whatever the verdict.
+
+Where two things vary, such as photos and, for each, the start of the network, the values come in *clusters*. The mean
+is that of the clusters' means, and the bound is that of these means: with as many values in every cluster this is the
+interval of the mixed model with one random effect. A value at the end of its grid is known only to lie there or
+beyond: it leaves the mean without a bound on that side, and it never counts as inside an interval.
 
 The line is shown in the notebook, and the record behind it is stored as JSON in the same output, from which
 `stored_claims` reads it back, checking the verdict against the values.
@@ -27,6 +32,7 @@ import math
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from numbers import Real
@@ -36,24 +42,44 @@ from typing import Any
 import numpy as np
 
 from .._support import environment
+from .bounds import BOUNDS, mean_and_sd
 
-__all__ = ["Claim", "claim", "stored_claims"]
+__all__ = ["Claim", "claim", "combined", "stored_claims"]
 
 # A type of our own, because JupyterLab would show plain application/json as a tree in place of the line.
 MIME = "application/vnd.bdlcore.claim+json"
-CONFIDENCE = 0.95
-MINIMUM_SEEDS = 3
-SYMBOLS = {"holds": "✔", "not shown": "?", "contradicted": "✘"}
+ERROR_RATE = 0.05
+SYMBOLS = {"holds": "✔", "not shown": "?", "contradicted": "✘", "not mixed": "≈", "observation": "○"}
+DECIDED = ("holds", "contradicted")
 RULES = ("above", "below", "between")
+# what may vary from one value to the next, and how several of it are called
+UNITS = {
+    "data set": "data sets",
+    "target function": "target functions",
+    "split": "splits",
+    "labels": "sets of labels",
+    "noise": "draws of the noise",
+    "photo": "photos",
+    "table": "tables",
+    "prior draw": "sets of draws from the prior",
+    "network start": "network starts",
+    "sampler": "runs of the sampler",
+}
+EDGES = ("", "low", "high", "both")
+MIXED_RUNS = 0.9  # of the runs behind a combined claim must have mixed
 
 
 @dataclass(frozen=True)
 class Claim:
     """One measured claim: what was claimed, the numbers, and what they say about it.
 
-    `lower` and `upper` are the two confidence bounds of the mean that the verdict used: one-sided ones for
-    `above` and `below`, the two-sided interval for `between`. `share` is the share of seeds that are on the
-    claimed side by themselves. `seed_shift` and `scale` are those of `setup` at the time of the run.
+    `varies` and `fixed` are the unit of replication, `clusters` the values' clusters (None: each value is one).
+    `lower` and `upper` are the two confidence bounds of the mean that the verdict used, None where values at the
+    end of their grid leave none. `sd` is the spread of the independent values, which are the clusters' means where
+    there are clusters; `sd_within` is then the spread inside them. `share` is the share of independent values that
+    are on the claimed side by themselves. `p` is the chance of a mean as far on its side of the threshold, or
+    farther, if the true mean were on the threshold: below 0.05 where the bounds decide. `seed_shift` and `scale`
+    are those of `setup` at the time of the run.
     """
 
     name: str
@@ -62,52 +88,111 @@ class Claim:
     quantity: str
     unit: str
     regime: str
+    varies: tuple[str, ...]
+    fixed: str
     rule: str
     threshold: float | tuple[float, float]
-    seeds: tuple[int, ...]
+    bound: str
+    seeds: tuple[int | str, ...]
     values: tuple[float, ...]
+    clusters: tuple[int | str, ...] | None
+    at_edge: tuple[str, ...] | None
+    rhat: float | None
+    rhat_limit: float | None
     mean: float
     sd: float
-    lower: float
-    upper: float
+    sd_within: float | None
+    lower: float | None
+    upper: float | None
     share: float
+    p: float
     verdict: str
     scale: str
     seed_shift: int
 
     @property
+    def independent(self) -> int:
+        """The number of independent values: of clusters, where there are any."""
+        return len(self.values if self.clusters is None else set(self.clusters))
+
+    @property
+    def favourable(self) -> int:
+        """How many of them are on the claimed side by themselves."""
+        return round(self.share * self.independent)
+
+    @property
     def number(self) -> str:
-        """The mean with its spread over seeds, for example `0.213 ± 0.041 nats`."""
+        """The mean with the spread of the independent values, for example `0.213 ± 0.041 nats`."""
         unit = f" {self.unit}" if self.unit else ""
+        sign = {(True, False): "≤ ", (False, True): "≥ "}.get((self.lower is None, self.upper is None), "")
         if self.sd == 0:
-            return f"{_digits(self.mean, 4)}{unit} on every seed"
+            return f"{sign}{_digits(self.mean, 4)}{unit} every time"
         decimals = 1 - math.floor(math.log10(self.sd))  # two digits of the spread
         if 0 <= decimals <= 6 and abs(self.mean) < 1e6:
-            return f"{self.mean:.{decimals}f} ± {self.sd:.{decimals}f}{unit}"
-        return f"{_digits(self.mean, 3)} ± {_digits(self.sd, 2)}{unit}"
+            return f"{sign}{self.mean:.{decimals}f} ± {self.sd:.{decimals}f}{unit}"
+        return f"{sign}{_digits(self.mean, 3)} ± {_digits(self.sd, 2)}{unit}"
+
+    @property
+    def replication(self) -> str:
+        """What varied and what did not, for example `5 values, each with its own split; fixed: the same images`."""
+        n, fixed = self.independent, f"; fixed: {self.fixed}" if self.fixed else ""
+        if self.clusters is None:
+            return f"{n} values, each with its own {_listed(self.varies)}{fixed}"
+        between, *within = self.varies
+        each = Counter(self.clusters).values()
+        times = f"{min(each)}" if min(each) == max(each) else f"{min(each)} to {max(each)}"
+        inside = (
+            f"each with {times} {_listed([UNITS[name] for name in within])}, sd {_digits(self.sd_within, 2)}"
+        )
+        return f"{n} {UNITS[between]}, {inside} within one{fixed}"
 
     @property
     def evidence(self) -> str:
         """The comparison that made the verdict, for example `95 % lower bound 0.19 > 0`."""
+        kind = {"t": "", "fisher": " (Fisher z)"}.get(self.bound, f" ({self.bound})")
+        thresholds = self.threshold if self.rule == "between" else (self.threshold,)
+        low, high = (
+            f"{sign}∞" if bound is None else _apart(bound, *thresholds)
+            for sign, bound in (("−", self.lower), ("", self.upper))
+        )
+        if self.verdict == "not mixed":
+            return (
+                f"R-hat {self.rhat:.3g} is above the line of {self.rhat_limit:g}: the chains have not mixed"
+            )
+        if self.verdict == "observation":
+            return f"95 % bounds{kind} {low} and {high}, of too few values for a verdict"
         if self.rule == "between":
             lo, hi = self.threshold
             relation = {"holds": "inside", "contradicted": "outside", "not shown": "partly outside"}[
                 self.verdict
             ]
-            interval = f"{_apart(self.lower, lo, hi)} to {_apart(self.upper, lo, hi)}"
-            return f"95 % interval {interval} is {relation} {_digits(lo)} to {_digits(hi)}"
+            return f"95 % interval{kind} {low} to {high} is {relation} {_digits(lo)} to {_digits(hi)}"
         sign = ">" if self.rule == "above" else "<"
         threshold = _digits(self.threshold)
-        low, high = _apart(self.lower, self.threshold), _apart(self.upper, self.threshold)
         if self.verdict == "not shown":
-            return f"95 % bounds {low} and {high} do not decide whether it is {sign} {threshold}"
-        if self.lower > self.threshold:
-            return f"95 % lower bound {low} > {threshold}"
-        return f"95 % upper bound {high} < {threshold}"
+            return f"95 % bounds{kind} {low} and {high} do not decide whether it is {sign} {threshold}"
+        if self.lower is not None and self.lower > self.threshold:
+            return f"95 % lower bound{kind} {low} > {threshold}"
+        return f"95 % upper bound{kind} {high} < {threshold}"
+
+    @property
+    def caveats(self) -> str:
+        """What else must be known: values at the end of their grid, and the mixing of the chains."""
+        said = []
+        if self.at_edge:
+            ends = sum(edge != "" for edge in self.at_edge)
+            said += (
+                [f"{ends} of {len(self.values)} values lie at the end of their grid, or beyond"]
+                if ends
+                else []
+            )
+        if self.rhat is not None and self.verdict != "not mixed":
+            said.append(f"worst R-hat {self.rhat:.3g}, line {self.rhat_limit:g}")
+        return "; ".join(said)
 
     def record(self) -> dict[str, Any]:
         """Everything as plain JSON types: what is stored in the notebook."""
-        return json.loads(json.dumps(asdict(self)))
+        return json.loads(json.dumps(asdict(self), allow_nan=False))
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Claim:
@@ -116,15 +201,8 @@ class Claim:
         Raises ValueError when what the record says differs from what its values say.
         """
         try:
-            given = {field: record[field] for field in ("name", "statement", "quantity", "unit", "regime")}
             claim = _measure(
-                **given,
-                **{record["rule"]: record["threshold"]},
-                values=record["values"],
-                seeds=record["seeds"],
-                lesson=record["lesson"],
-                scale=record["scale"],
-                seed_shift=record["seed_shift"],
+                **{record["rule"]: record["threshold"]}, **{name: record[name] for name in _GIVEN}
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"Not a claim record: {error!r}. Execute the notebook again.") from error
@@ -144,10 +222,10 @@ class Claim:
 
     def _sentence(self) -> str:
         regime = f" [{self.regime}]" if self.regime else ""
-        n = len(self.seeds)
+        caveats = f" · {self.caveats}" if self.caveats else ""
         return (
-            f"{self.statement}{regime} · {self.quantity}: {self.number} (mean ± sd over {n} seeds, "
-            f"{round(self.share * n)} of {n} on the claimed side) · {self.evidence}"
+            f"{self.statement}{regime} · {self.quantity}: {self.number} (mean ± sd of {self.replication}; "
+            f"{self.favourable} of {self.independent} on the claimed side) · {self.evidence}{caveats}"
         )
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
@@ -172,28 +250,49 @@ def claim(
     above: float | None = None,
     below: float | None = None,
     between: tuple[float, float] | None = None,
-    seeds: Sequence[int],
+    seeds: Sequence[int | str],
+    varies: str | Sequence[str],
+    fixed: str = "",
+    clusters: Sequence[int | str] | None = None,
+    bound: str = "t",
+    rhat: float | Sequence[float] | None = None,
+    rhat_limit: float | None = None,
+    at_edge: Sequence[str] | None = None,
     unit: str = "",
     regime: str = "",
 ) -> Claim:
-    """Measure a claim over seeds, show its verdict in the notebook and return the record.
+    """Measure a claim over independent values, show its verdict in the notebook and return the record.
 
     Args:
         name: short and unique in the course, for example `averaging-beats-best`.
         statement: what is claimed, as a sentence a reader understands without the code.
-        values: one finite number per seed.
+        values: finite numbers, one per seed.
         quantity: what the numbers are, for example "test log-likelihood, average minus best single".
         above, below, between: the claim about the mean, exactly one of them; see the module's table.
-        seeds: the seeds that gave the values, in the same order, at least 3 and all different.
+        seeds: what tells the values apart, in the same order and all different (inside a cluster): the seeds that
+            gave them, or names, such as those of photos.
+        varies: what is another one for each value, one or more of "data set" (fresh draws from where data come
+            from), "target function", "split" (the same examples, split anew), "labels", "noise", "photo", "table",
+            "prior draw", "network start", "sampler".
+        fixed: what stays although a reader might think that it varies, for example "the same 1,797 images".
+        clusters: where two things vary, one label per value. `varies` then names what differs between clusters
+            first, and after it what differs inside them; values of equal labels count as one.
+        bound: "t", "fisher" for correlations, "binomial" for values of 0 and 1, "bootstrap" for heavy tails; see
+            `bdlcore.notebook.bounds`.
+        rhat: R-hat of the chains behind the values; the worst counts.
+        rhat_limit: the lesson's line, above which its chains have not mixed; with `rhat`.
+        at_edge: for each value "", or "low" or "high" where it is the lowest or highest of the grid on which it was
+            searched, so that the true one may lie beyond; "both" for what is computed from two such values.
         unit: of the values, for example "nats per point".
         regime: where the claim was measured, if it does not hold everywhere, for example "20 points".
 
     Raises:
         ValueError: naming the argument, what it was and what to do.
 
-    >>> print(claim("gain", "Averaging gains.", [0.2, 0.3, 0.25], quantity="gain", above=0, seeds=[0, 1, 2]))
-    ✔ Holds: Averaging gains. · gain: 0.250 ± 0.050 (mean ± sd over 3 seeds, 3 of 3 on the claimed side) · \
-95 % lower bound 0.166 > 0
+    >>> gains = [0.2, 0.3, 0.25, 0.22, 0.28]
+    >>> print(claim("gain", "It gains.", gains, quantity="gain", above=0, seeds=range(5), varies="data set"))
+    ✔ Holds: It gains. · gain: 0.250 ± 0.041 (mean ± sd of 5 values, each with its own data set; 5 of 5 on the \
+claimed side) · 95 % lower bound 0.211 > 0
     """
     measured = _measure(
         name=name,
@@ -204,6 +303,13 @@ def claim(
         below=below,
         between=between,
         seeds=seeds,
+        varies=varies,
+        fixed=fixed,
+        clusters=clusters,
+        bound=bound,
+        rhat=rhat,
+        rhat_limit=rhat_limit,
+        at_edge=at_edge,
         unit=unit,
         regime=regime,
         lesson=_lesson(os.environ.get("JPY_SESSION_NAME", "")),
@@ -212,6 +318,49 @@ def claim(
     )
     _show(measured)
     return measured
+
+
+def combined(runs: Sequence[Claim]) -> Claim:
+    """One claim over the values of several runs of a lesson, which differ in their seeds alone.
+
+    Values with the same name (of a photo, say) or the same cluster in two runs stay one cluster: running again adds
+    no photos. The combined claim has mixed when nine of ten runs have.
+
+    Raises ValueError where the runs are not of one claim, or share a seed.
+    """
+    if not runs:
+        raise ValueError("runs must hold at least one claim.")
+    first = runs[0]
+    same = ("name", "lesson", "quantity", "rule", "threshold", "bound", "varies", "rhat_limit", "scale")
+    for field in same:
+        if len({getattr(run, field) for run in runs}) > 1:
+            raise ValueError(f"runs must be of one claim, but their {field} differs: {first.name!r}.")
+    shifts = [run.seed_shift for run in runs]
+    if len(set(shifts)) < len(shifts):
+        raise ValueError(f"runs must be on different seeds, got shifts {shifts} of {first.name!r}.")
+    clusters, varies = None, first.varies
+    named = any(isinstance(seed, str) for run in runs for seed in run.seeds)
+    if first.clusters is not None:
+        clusters = [label for run in runs for label in run.clusters]
+    elif named and len(runs) > 1:
+        clusters = [seed for run in runs for seed in run.seeds]
+        varies = (*varies, "network start") if len(varies) == 1 else varies
+    # a name says nothing about the run it comes from
+    seeds = [f"{seed}/{run.seed_shift}" if named else seed for run in runs for seed in run.seeds]
+    rhats = sorted(run.rhat for run in runs if run.rhat is not None)
+    edges = [edge for run in runs for edge in run.at_edge or [""] * len(run.values)]
+    return _measure(
+        **{field: getattr(first, field) for field in _GIVEN if field not in ("at_edge", "clusters", "rhat")}
+        | {
+            first.rule: first.threshold,
+            "values": [value for run in runs for value in run.values],
+            "seeds": seeds if len(runs) > 1 else first.seeds,
+            "varies": varies,
+            "clusters": clusters,
+            "rhat": rhats[math.ceil(MIXED_RUNS * len(rhats)) - 1] if rhats else None,
+            "at_edge": edges if any(edges) else None,
+        }
+    )
 
 
 def stored_claims(notebook: str | Path | Mapping[str, Any]) -> list[Claim]:
@@ -243,6 +392,13 @@ def stored_claims(notebook: str | Path | Mapping[str, Any]) -> list[Claim]:
     return list(found.values())
 
 
+# what a claim is measured from; the rest of its fields is computed
+_GIVEN = (
+    "name", "lesson", "statement", "quantity", "unit", "regime", "varies", "fixed", "bound", "seeds", "values",
+    "clusters", "at_edge", "rhat", "rhat_limit", "scale", "seed_shift",
+)  # fmt: skip
+
+
 def _measure(
     *,
     name: str,
@@ -252,7 +408,14 @@ def _measure(
     above: float | None = None,
     below: float | None = None,
     between: Sequence[float] | None = None,
-    seeds: Sequence[int],
+    seeds: Sequence[int | str],
+    varies: str | Sequence[str],
+    fixed: str,
+    clusters: Sequence[int | str] | None,
+    bound: str,
+    rhat: float | Sequence[float] | None,
+    rhat_limit: float | None,
+    at_edge: Sequence[str] | None,
     unit: str,
     regime: str,
     lesson: str,
@@ -266,36 +429,72 @@ def _measure(
         raise ValueError(
             f"name must be lower-case words joined by hyphens, like 'averaging-helps'; got {name!r}."
         )
+    if not isinstance(fixed, str):
+        raise ValueError(f"fixed must be a text, such as 'the same 1,797 images'; got {fixed!r}.")
     rule, threshold = _rule(above, below, between)
+    varies = _units(varies)
     x = _numbers("values", values)
-    seeds = _seeds(seeds)
-    if len(x) != len(seeds):
-        raise ValueError(f"values and seeds must pair up, got {len(x)} values for {len(seeds)} seeds.")
-    if len(x) < MINIMUM_SEEDS:
+    seeds = _labels("seeds", seeds, len(x))
+    if clusters is not None:
+        clusters = _labels("clusters", clusters, len(x))
+        if len(varies) < 2:
+            raise ValueError(
+                f"With clusters, varies must name what differs between them and what differs inside; got {varies}."
+            )
+    told_apart = list(zip(clusters, seeds)) if clusters else list(seeds)
+    if len(set(told_apart)) < len(told_apart):
         raise ValueError(
-            f"A claim needs at least {MINIMUM_SEEDS} seeds to have a spread, got {len(x)}. Run more seeds."
+            f"seeds must all be different{' in a cluster' if clusters else ''}, got {list(seeds)}. "
+            "Repeating a seed adds no evidence."
         )
+    edges = _edges(at_edge, len(x))
+    rhat, rhat_limit = _mixing(rhat, rhat_limit)
+    if bound not in BOUNDS:
+        raise ValueError(f"bound must be one of {', '.join(BOUNDS)}; got {bound!r}.")
+    way = BOUNDS[bound]
+    way.check(x)
+    if bound == "binomial" and clusters:
+        raise ValueError("bound='binomial' is for independent values; with clusters use 't' or 'bootstrap'.")
 
-    from scipy.special import stdtrit  # here, because importing bdlcore should stay quick
-
-    with np.errstate(over="ignore", invalid="ignore"):
-        mean, sd = float(x.mean()), float(x.std(ddof=1))
-    if (x == x[0]).all():  # the mean of equal numbers can differ from them in its last bit
-        mean, sd = float(x[0]), 0.0
+    x_given, edges_given, sd_within = x, edges, None
+    if clusters:
+        x, edges, sd_within = _by_cluster(x, edges, clusters)
+    if len(x) < 2:
+        of = "clusters" if clusters else "values"
+        raise ValueError(f"A claim needs at least 2 independent values to have a spread, got {len(x)} {of}.")
+    mean, sd = mean_and_sd(x)
     if not (math.isfinite(mean) and math.isfinite(sd)):
         raise ValueError("values are too large to take their mean and spread. Rescale them.")
-    tails = 2 if rule == "between" else 1
-    half = float(stdtrit(len(x) - 1, 1 - (1 - CONFIDENCE) / tails)) * sd / math.sqrt(len(x))
-    lower, upper = mean - half, mean + half
 
-    if rule == "above":
-        holds, contradicted, good = lower > threshold, upper < threshold, x > threshold
-    elif rule == "below":
-        holds, contradicted, good = upper < threshold, lower > threshold, x < threshold
-    else:
+    unbounded = [any(edge in (side, "both") for edge in edges) for side in ("low", "high")]
+    tail = ERROR_RATE / (2 if rule == "between" else 1)
+    lower, upper = (
+        None if free else limit for free, limit in zip(unbounded, way.limits(x, tail), strict=True)
+    )
+    least, most = (-math.inf if lower is None else lower), (math.inf if upper is None else upper)
+    may_be_lower = np.array([edge in ("low", "both") for edge in edges])
+    may_be_higher = np.array([edge in ("high", "both") for edge in edges])
+
+    def chances(t: float) -> tuple[float, float]:
+        """The two p-values against t; 1 on a side without a bound."""
+        return tuple(1.0 if free else p for free, p in zip(unbounded, way.chances(x, t), strict=True))
+
+    if rule == "between":
         lo, hi = threshold
-        holds, contradicted = lo < lower and upper < hi, upper < lo or lower > hi
-        good = (x > lo) & (x < hi)
+        holds, contradicted = lo < least and most < hi, most < lo or least > hi
+        good = (x > lo) & (x < hi) & ~may_be_lower & ~may_be_higher
+        (above_lo, below_lo), (above_hi, below_hi) = chances(lo), chances(hi)
+        p = min(1.0, 2 * min(max(above_lo, below_hi), below_lo, above_hi))
+    else:
+        over, under = least > threshold, most < threshold
+        holds, contradicted = (over, under) if rule == "above" else (under, over)
+        good = (x > threshold) & ~may_be_lower if rule == "above" else (x < threshold) & ~may_be_higher
+        p = min(chances(threshold))
+    verdict = "holds" if holds else "contradicted" if contradicted else "not shown"
+    if len(x) < way.least:
+        verdict = "observation"
+    if rhat is not None and rhat > rhat_limit:
+        verdict = "not mixed"
     return Claim(
         name=name,
         lesson=lesson,
@@ -303,19 +502,43 @@ def _measure(
         quantity=quantity.strip(),
         unit=unit,
         regime=regime,
+        varies=varies,
+        fixed=fixed.strip(),
         rule=rule,
         threshold=threshold,
+        bound=bound,
         seeds=seeds,
-        values=tuple(x.tolist()),
+        values=tuple(x_given.tolist()),
+        clusters=clusters,
+        at_edge=edges_given if at_edge is not None else None,
+        rhat=rhat,
+        rhat_limit=rhat_limit,
         mean=mean,
         sd=sd,
+        sd_within=sd_within,
         lower=lower,
         upper=upper,
         share=float(good.mean()),
-        verdict="holds" if holds else "contradicted" if contradicted else "not shown",
+        p=p,
+        verdict=verdict,
         scale=scale,
         seed_shift=seed_shift,
     )
+
+
+def _by_cluster(
+    x: np.ndarray, edges: Sequence[str], clusters: Sequence[int | str]
+) -> tuple[np.ndarray, tuple[str, ...], float]:
+    """The clusters' means, at which edges these are, and the spread inside clusters, pooled over them."""
+    members = {label: [i for i, other in enumerate(clusters) if other == label] for label in clusters}
+    means = np.array([mean_and_sd(x[index])[0] for index in members.values()])
+    found = []
+    for index in members.values():
+        low, high = (any(edges[i] in (side, "both") for i in index) for side in ("low", "high"))
+        found.append("both" if low and high else "low" if low else "high" if high else "")
+    freedom = len(x) - len(members)
+    squares = sum(np.square(x[index] - x[index].mean()).sum() for index in members.values())
+    return means, tuple(found), math.sqrt(squares / freedom) if freedom else 0.0
 
 
 def _rule(above: Any, below: Any, between: Any) -> tuple[str, float | tuple[float, float]]:
@@ -332,6 +555,39 @@ def _rule(above: Any, below: Any, between: Any) -> tuple[str, float | tuple[floa
     if len(limits) != 2 or limits[0] >= limits[1]:
         raise ValueError(f"between must be (low, high) with low < high, got {threshold!r}.")
     return rule, (float(limits[0]), float(limits[1]))
+
+
+def _units(varies: Any) -> tuple[str, ...]:
+    names = (varies,) if isinstance(varies, str) else tuple(varies) if isinstance(varies, Sequence) else ()
+    if not names or not all(isinstance(name, str) and name in UNITS for name in names):
+        raise ValueError(
+            f"varies must say what is another one for each value: one or more of {', '.join(UNITS)}; got {varies!r}."
+        )
+    if len(set(names)) < len(names):
+        raise ValueError(f"varies must name each unit once, got {varies!r}.")
+    return names
+
+
+def _mixing(rhat: Any, limit: Any) -> tuple[float | None, float | None]:
+    if (rhat is None) != (limit is None):
+        raise ValueError("rhat and rhat_limit, the line above which chains have not mixed, come together.")
+    if rhat is None:
+        return None, None
+    if isinstance(limit, bool) or not isinstance(limit, Real) or not 1 < limit < math.inf:
+        raise ValueError(f"rhat_limit must be a number above 1, such as 1.05; got {limit!r}.")
+    single = np.ndim(rhat.detach().cpu() if hasattr(rhat, "detach") else rhat) == 0
+    return float(_numbers("rhat", [rhat] if single else rhat).max()), float(limit)
+
+
+def _edges(at_edge: Any, n: int) -> tuple[str, ...]:
+    if at_edge is None:
+        return ("",) * n
+    edges = tuple(at_edge) if isinstance(at_edge, Sequence) and not isinstance(at_edge, str) else ()
+    if len(edges) != n or not all(isinstance(edge, str) and edge in EDGES for edge in edges):
+        raise ValueError(
+            f"at_edge must hold '', 'low', 'high' or 'both' for each of the {n} values; got {at_edge!r}."
+        )
+    return edges
 
 
 def _numbers(argument: str, values: Any) -> np.ndarray:
@@ -354,12 +610,13 @@ def _numbers(argument: str, values: Any) -> np.ndarray:
     return x
 
 
-def _seeds(seeds: Any) -> tuple[int, ...]:
-    x = np.asarray(seeds)
-    if x.ndim != 1 or x.dtype.kind not in "iu" or x.size == 0:
-        raise ValueError(f"seeds must be a list of whole numbers, got {seeds!r}.")
-    if len(set(x.tolist())) < len(x):
-        raise ValueError(f"seeds must all be different, got {x.tolist()}. Repeating a seed adds no evidence.")
+def _labels(argument: str, labels: Any, n: int) -> tuple[int | str, ...]:
+    """Whole numbers or names, one per value."""
+    x = np.asarray(labels)
+    if x.ndim != 1 or x.dtype.kind not in "iuU" or x.size == 0:
+        raise ValueError(f"{argument} must be a list of whole numbers, or of names; got {labels!r}.")
+    if len(x) != n:
+        raise ValueError(f"values and {argument} must pair up, got {n} values for {len(x)} {argument}.")
     return tuple(x.tolist())
 
 
@@ -408,3 +665,8 @@ def _apart(x: float, *thresholds: float) -> str:
         if all((shown > t) == (x > t) and (shown < t) == (x < t) for t in thresholds):
             break
     return _digits(x, digits)
+
+
+def _listed(names: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join([*filter(None, [", ".join(names[:-1])]), names[-1]])

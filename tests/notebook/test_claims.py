@@ -9,15 +9,16 @@ import pytest
 import torch
 from scipy import stats
 
-from bdlcore.notebook.claims import MIME, Claim, claim, stored_claims
+from bdlcore.notebook.claims import MIME, UNITS, Claim, claim, combined, stored_claims
 
+EXPECTED_SECONDS = 20
 SEEDS = range(6)
 VALUES = [0.31, 0.12, 0.25, 0.4, 0.18, 0.22]
 
 
-def measured(values=VALUES, seeds=None, **rule):
+def measured(values=VALUES, seeds=None, varies="data set", **rule):
     seeds = range(len(values)) if seeds is None else seeds
-    return claim("a-name", "A statement.", values, quantity="gain", seeds=seeds, **rule)
+    return claim("a-name", "A statement.", values, quantity="gain", seeds=seeds, varies=varies, **rule)
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +30,7 @@ def quiet_environment(monkeypatch):
 # --- the rule, against scipy's own test of a mean ---
 
 
-@pytest.mark.parametrize("n", [3, 6, 30])
+@pytest.mark.parametrize("n", [5, 6, 30])
 @pytest.mark.parametrize("seed", range(20))
 def test_one_sided_verdicts_are_those_of_scipys_t_test(n, seed):
     values = np.random.default_rng(seed).normal(0.3, 1.0, n)
@@ -42,7 +43,7 @@ def test_one_sided_verdicts_are_those_of_scipys_t_test(n, seed):
     assert measured(values, below=threshold).verdict == mirror[above]
 
 
-@pytest.mark.parametrize("n", [3, 6, 30])
+@pytest.mark.parametrize("n", [5, 6, 30])
 def test_bounds_are_scipys_intervals(n):
     values = np.random.default_rng(n).normal(2.0, 1.0, n)
     interval = stats.ttest_1samp(values, 0).confidence_interval(0.95)
@@ -80,9 +81,9 @@ def test_each_rule_has_three_verdicts(rule, verdict):
 
 @pytest.mark.parametrize("rule", [{"above": 0.3}, {"below": 0.3}, {"between": (0.3, 1)}])
 def test_equality_on_every_seed_is_not_shown(rule):
-    result = measured([0.3, 0.3, 0.3], **rule)
+    result = measured([0.3] * 5, **rule)
     assert (result.sd, result.mean, result.verdict) == (0.0, 0.3, "not shown")
-    assert "on every seed" in str(result)
+    assert "0.3 every time" in str(result)
 
 
 def test_five_percent_of_true_nulls_are_called_true():
@@ -95,6 +96,211 @@ def test_share_counts_seeds_on_the_claimed_side():
     assert measured([1, 2, -1, 3], above=0).share == 0.75
     assert measured([1, 2, -1, 3], below=0).share == 0.25
     assert measured([1, 2, -1, 3], between=(0, 2.5)).share == 0.5
+
+
+# --- what the bounds of other quantities promise ---
+
+
+def test_fishers_bounds_stay_inside_and_are_students_on_z():
+    r = np.array([0.99, 0.9, 0.97, 0.6, 0.95])
+    result = measured(r, above=0.5, bound="fisher")
+    z = stats.ttest_1samp(np.arctanh(r), 0, alternative="greater").confidence_interval(0.95).low
+    assert result.lower == pytest.approx(np.tanh(z), rel=1e-12)
+    assert measured(r, above=0.5).upper > 1 > result.upper
+    assert "lower bound (Fisher z)" in result.evidence
+    perfect = measured([-1.0, -1, -1, -1, -0.94], below=-0.9, bound="fisher")
+    assert -1 < perfect.lower and perfect.verdict == "holds"
+
+
+def test_binomial_verdicts_are_those_of_scipys_exact_test():
+    values = [1] * 9 + [0]
+    result = measured(values, above=0.5, bound="binomial")
+    test = stats.binomtest(9, 10, 0.5, alternative="greater")
+    assert result.lower == pytest.approx(test.proportion_ci(0.95, method="exact").low, rel=1e-12)
+    assert (result.p, result.verdict) == (pytest.approx(test.pvalue, rel=1e-12), "holds")
+    assert measured([1] * 5, above=0.5, bound="binomial").lower == pytest.approx(0.05 ** (1 / 5))
+    assert measured([1] * 5, above=0.6, bound="binomial").verdict == "not shown"  # where t would be certain
+
+
+def test_bootstrap_follows_a_skewed_tail_and_needs_ten_values():
+    skewed = np.random.default_rng(0).lognormal(0, 1.5, 40)
+    student, boot = (measured(skewed, above=0, bound=bound) for bound in ("t", "bootstrap"))
+    assert boot.upper - boot.mean > 1.2 * (boot.mean - boot.lower)
+    assert boot.upper > student.upper and boot.lower > student.lower
+    assert measured(skewed, above=0, bound="bootstrap") == boot
+    assert measured(skewed[:9], above=0, bound="bootstrap").verdict == "observation"
+    assert measured([2.0] * 10, above=0, bound="bootstrap").lower == 2.0
+
+
+@pytest.mark.parametrize("bound", ["t", "fisher", "bootstrap"])
+def test_ninety_five_of_a_hundred_bounds_hold(bound):
+    """Each one-sided bound misses the true mean in 5 % of trials, here to within five standard errors and the
+    bootstrap's own error at 30 values."""
+    trials = 300 if bound == "bootstrap" else 2000
+    draws = 0.4 * np.random.default_rng(1).normal(size=(trials, 30))
+    values = np.tanh(draws) if bound == "fisher" else draws
+    missed = np.array(
+        [(c.lower > 0, c.upper < 0) for c in (measured(v, above=0, bound=bound) for v in values)]
+    )
+    allowed = 5 * math.sqrt(0.05 * 0.95 / trials) + (0.02 if bound == "bootstrap" else 0)
+    assert (np.abs(missed.mean(0) - 0.05) < allowed).all(), missed.mean(0)
+
+
+@pytest.mark.parametrize(
+    "rule", [{"above": 0.0}, {"below": 0.1}, {"between": (-0.2, 0.5)}, {"between": (0.3, 0.9)}]
+)
+@pytest.mark.parametrize("bound", ["t", "fisher"])
+def test_bounds_decide_exactly_where_p_is_below_five_percent(rule, bound):
+    found = set()
+    for seed in range(60):
+        result = measured(np.tanh(np.random.default_rng(seed).normal(0.2, 0.4, 8)), bound=bound, **rule)
+        assert (result.p < 0.05) == (result.verdict in ("holds", "contradicted"))
+        found.add(result.verdict)
+    assert len(found) > 1
+
+
+# --- where two things vary ---
+
+PHOTOS = ["a", "b", "c", "d", "e", "f"]
+
+
+def by_photo(values, **more):
+    """Values (photos, starts) as a claim that clusters them."""
+    photos, starts = values.shape
+    return measured(
+        values.ravel(),
+        seeds=list(range(starts)) * photos,
+        clusters=np.repeat(PHOTOS[:photos], starts),
+        varies=("photo", "network start"),
+        **more,
+    )
+
+
+def test_clusters_bound_the_mean_of_their_means():
+    values = np.random.default_rng(0).normal(0, 0.1, (6, 4)) + np.arange(6)[:, None]
+    result = by_photo(values, above=0)
+    means = values.mean(1)
+    assert result.lower == pytest.approx(
+        stats.ttest_1samp(means, 0, alternative="greater").confidence_interval(0.95).low, rel=1e-12
+    )
+    assert result.sd == pytest.approx(means.std(ddof=1))
+    assert result.sd_within == pytest.approx(math.sqrt(values.var(1, ddof=1).mean()))
+    assert (result.independent, result.favourable) == (6, (means > 0).sum())
+    assert "6 photos, each with 4 network starts, sd 0." in str(result)
+    assert Claim.from_record(result.record()) == result
+
+
+def test_many_starts_on_few_photos_are_an_observation():
+    values = np.random.default_rng(0).normal(5, 0.1, (3, 50))
+    assert by_photo(values, above=0).verdict == "observation"
+    assert "too few values" in by_photo(values, above=0).evidence
+
+
+def test_clusters_keep_the_error_rate_that_pooling_loses():
+    rng = np.random.default_rng(2)
+    values = rng.normal(size=(1500, 6, 1)) + 0.3 * rng.normal(size=(1500, 6, 4))
+    clustered = np.mean([by_photo(v, above=0).verdict == "holds" for v in values])
+    pooled = np.mean([measured(v.ravel(), above=0).verdict == "holds" for v in values])
+    assert abs(clustered - 0.05) < 5 * math.sqrt(0.05 * 0.95 / 1500)
+    assert pooled > 0.12
+
+
+# --- mixing, edges, too few values ---
+
+
+@pytest.mark.parametrize("rule", [{"above": 0.0}, {"below": 0.0}, {"between": (0.2, 0.5)}])
+def test_chains_beyond_the_line_leave_no_verdict(rule):
+    assert measured(rhat=[1.0, 1.04], rhat_limit=1.05, **rule) == measured(rhat=1.04, rhat_limit=1.05, **rule)
+    assert measured(rhat=1.05, rhat_limit=1.05, **rule).verdict == measured(**rule).verdict
+    result = measured(rhat=torch.tensor([1.0, 1.2]), rhat_limit=1.05, **rule)
+    assert result.verdict == "not mixed"
+    assert "R-hat 1.2 is above the line of 1.05" in str(result)
+    assert "worst R-hat 1.04, line 1.05" in str(measured(rhat=1.04, rhat_limit=1.05, **rule))
+
+
+def test_a_value_at_the_end_of_its_grid_bounds_one_side_only():
+    low = {"at_edge": ["low", "", "", "", "", ""]}
+    below = measured(below=0.5, **low)
+    assert below.verdict == "holds" and below.lower is None and below.number.startswith("≤ ")
+    assert "1 of 6 values lie at the end of their grid" in str(below)
+    assert measured(above=0.0, **low).verdict == "not shown"
+    assert measured(above=0.5, **low).verdict == "contradicted"
+    assert "−∞ and" in measured(above=0.0, **low).evidence
+    high = {"at_edge": ["", "", "high", "", "", ""]}
+    assert measured(above=0.0, **high).verdict == "holds"
+    assert measured(below=0.5, **high).verdict == "not shown"
+    assert measured(at_edge=[""] * 6, above=0.0).lower == measured(above=0.0).lower
+    assert json.loads(json.dumps(below.record(), allow_nan=False)) == below.record()
+
+
+@pytest.mark.parametrize("edge", ["low", "high", "both"])
+def test_a_value_at_the_end_of_its_grid_never_counts_as_near(edge):
+    result = measured(at_edge=[edge] + [""] * 5, between=(0.0, 0.5))
+    assert (result.verdict, result.favourable) == ("not shown", 5)
+    assert measured(between=(0.0, 0.5)).favourable == 6
+    assert result.p == 1.0
+
+
+def test_fewer_than_five_values_are_an_observation():
+    assert measured([9.0, 9.1, 9.2, 9.3], above=0).verdict == "observation"
+    assert measured([9.0, 9.1, 9.2, 9.3, 9.4], above=0).verdict == "holds"
+
+
+# --- several runs together ---
+
+
+def run_of(monkeypatch, shift, values=VALUES, **more):
+    monkeypatch.setenv("BDL_SEED", str(shift))
+    more.setdefault("seeds", [1000 * shift + i for i in range(len(values))])
+    return measured(values, above=0.2, **more)
+
+
+def test_runs_combine_into_one_claim_over_all_values(monkeypatch):
+    runs = [run_of(monkeypatch, k, [v + 0.002 * k for v in VALUES]) for k in range(1, 5)]
+    assert [run.verdict for run in runs] == ["not shown"] * 4
+    together = combined(runs)
+    assert (together.verdict, together.independent) == ("holds", 24)
+    assert together.values == tuple(v for run in runs for v in run.values)
+    assert combined(runs[:1]) == runs[0]
+
+
+def test_runs_add_no_photos(monkeypatch):
+    runs = [run_of(monkeypatch, k, seeds=PHOTOS, varies="photo") for k in range(1, 4)]
+    together = combined(runs)
+    assert (together.independent, together.lower) == (6, pytest.approx(runs[0].lower))
+    assert together.clusters == tuple(PHOTOS * 3)
+    starts = {"clusters": ["a"] * 3 + ["b"] * 3, "varies": ("photo", "sampler")}
+    runs = [run_of(monkeypatch, k, seeds=[3 * k, 3 * k + 1, 3 * k + 2] * 2, **starts) for k in (1, 2)]
+    assert combined(runs).independent == 2
+    with pytest.raises(ValueError, match="different in a cluster"):
+        combined([run_of(monkeypatch, k, seeds=[0, 1, 2] * 2, **starts) for k in (1, 2)])
+
+
+def test_combined_runs_have_mixed_where_nine_of_ten_have(monkeypatch):
+    good = [run_of(monkeypatch, k, rhat=1.01, rhat_limit=1.1) for k in range(1, 10)]
+    bad = [run_of(monkeypatch, k, rhat=1.5, rhat_limit=1.1) for k in (10, 11)]
+    assert combined(good + bad[:1]).verdict == "holds"
+    assert combined(good[1:] + bad).verdict == "not mixed"
+
+
+def test_combined_keeps_the_edges(monkeypatch):
+    runs = [run_of(monkeypatch, 1), run_of(monkeypatch, 2, at_edge=["low"] + [""] * 5)]
+    assert combined(runs).lower is None
+    assert combined(runs).at_edge == ("",) * 6 + ("low",) + ("",) * 5
+
+
+def test_runs_of_different_claims_do_not_combine(monkeypatch):
+    with pytest.raises(ValueError, match="their threshold differs"):
+        combined([measured(above=0), run_of(monkeypatch, 1)])
+    with pytest.raises(ValueError, match="on different seeds"):
+        combined([run_of(monkeypatch, 1), run_of(monkeypatch, 1)])
+    with pytest.raises(ValueError, match="at least one"):
+        combined([])
+
+
+def test_every_unit_has_a_plural_and_can_be_said():
+    for name in UNITS:
+        assert f"each with its own {name}" in str(measured(above=0, varies=name))
 
 
 # --- what goes in ---
@@ -113,7 +319,7 @@ def test_share_counts_seeds_on_the_claimed_side():
     ids=["tuple", "numpy", "float32", "tensor", "list of tensors", "generator"],
 )
 def test_values_may_be_any_row_of_numbers(values):
-    result = claim("a-name", "A statement.", values, quantity="gain", above=0, seeds=SEEDS)
+    result = claim("a-name", "A statement.", values, quantity="gain", above=0, seeds=SEEDS, varies="split")
     assert result.values == pytest.approx(VALUES, rel=1e-6)
     assert all(type(v) is float for v in result.values)
 
@@ -138,10 +344,43 @@ def test_values_may_be_any_row_of_numbers(values):
         ({"values": 1.0}, "values must be a list"),
         ({"values": []}, "non-empty"),
         ({"values": [1.0, 2.0]}, "2 values for 6 seeds"),
-        ({"values": [1.0, 2.0], "seeds": [0, 1]}, "at least 3 seeds .* got 2"),
+        ({"values": [1.0], "seeds": [0]}, "at least 2 independent values .* got 1 values"),
+        ({"varies": "seed"}, "varies must say what is another one .* data set, .* got 'seed'"),
+        ({"varies": ()}, "varies must say"),
+        ({"varies": None}, "varies must say"),
+        ({"varies": ("split", "split")}, "each unit once"),
+        ({"fixed": 3}, "fixed must be a text"),
+        ({"clusters": [0, 0, 0, 1, 1, 1]}, "varies must name what differs between them"),
+        ({"clusters": [0, 1], "varies": ("photo", "sampler")}, "6 values for 2 clusters"),
+        ({"clusters": [0.5] * 6, "varies": ("photo", "sampler")}, "clusters must be a list of whole numbers"),
+        ({"clusters": ["a"] * 6, "varies": ("photo", "sampler")}, "at least 2 .* got 1 clusters"),
+        ({"bound": "normal"}, "bound must be one of t, fisher, binomial, bootstrap; got 'normal'"),
+        ({"bound": "fisher", "values": [0, 0, 0, 0, 0, 1.5]}, r"lie in \[-1, 1\]"),
+        ({"bound": "binomial"}, "a 0 or a 1 for each value"),
+        (
+            {"bound": "binomial", "values": [0, 1] * 3, "clusters": "aabbcc", "varies": ("photo", "sampler")},
+            "clusters must be a list",
+        ),
+        (
+            {
+                "bound": "binomial",
+                "values": [0, 1] * 3,
+                "clusters": list("aabbcc"),
+                "varies": ("photo", "sampler"),
+            },
+            "for independent values",
+        ),
+        ({"rhat": 1.01}, "rhat and rhat_limit, .* come together"),
+        ({"rhat_limit": 1.01}, "rhat and rhat_limit, .* come together"),
+        ({"rhat": 1.01, "rhat_limit": 1.0}, "rhat_limit must be a number above 1"),
+        ({"rhat": math.nan, "rhat_limit": 1.1}, "rhat must be finite"),
+        ({"rhat": "low", "rhat_limit": 1.1}, "rhat must be"),
+        ({"at_edge": ["low"]}, "at_edge must hold .* each of the 6 values"),
+        ({"at_edge": ["left"] * 6}, "at_edge must hold"),
+        ({"at_edge": "low"}, "at_edge must hold"),
         ({"seeds": [0, 1, 2, 3, 4, 4]}, "all be different"),
-        ({"seeds": [0.5, 1, 2, 3, 4, 5]}, "seeds must be a list of whole numbers"),
-        ({"seeds": 6}, "seeds must be a list of whole numbers"),
+        ({"seeds": [0.5, 1, 2, 3, 4, 5]}, "seeds must be a list of whole numbers, or of names"),
+        ({"seeds": 6}, "seeds must be a list of whole numbers, or of names"),
         ({"name": "Not a slug"}, "lower-case words joined by hyphens"),
         ({"name": ""}, "name must be a text"),
         ({"statement": " "}, "statement must be a text"),
@@ -151,7 +390,12 @@ def test_values_may_be_any_row_of_numbers(values):
 def test_bad_input_is_named(wrong, message):
     good = {"name": "a", "statement": "s", "values": VALUES, "quantity": "q", "above": 0.0, "seeds": SEEDS}
     with pytest.raises(ValueError, match=message):
-        claim(**good | wrong)
+        claim(**good | {"varies": "data set"} | wrong)
+
+
+def test_the_unit_must_be_stated():
+    with pytest.raises(TypeError, match="varies"):
+        claim("a", "s", VALUES, quantity="q", above=0.0, seeds=SEEDS)
 
 
 def test_bad_seed_shift_is_named(monkeypatch):
@@ -201,11 +445,20 @@ def test_line_is_readable_and_safe_in_html():
         regime="20 points",
         above=0,
         seeds=SEEDS,
+        varies=("split", "network start"),
+        fixed="the same 1,797 images",
     )
     bundle = line._repr_mimebundle_()
     assert bundle["text/plain"] == str(line)
     assert "\n" not in str(line)
-    for part in ("Holds", "[20 points]", "0.247 ± 0.099 nats", "6 of 6", "95 % lower bound 0.165 > 0"):
+    for part in (
+        "Holds",
+        "[20 points]",
+        "0.247 ± 0.099 nats",
+        "6 of 6",
+        "95 % lower bound 0.165 > 0",
+        "6 values, each with its own split and network start; fixed: the same 1,797 images",
+    ):
         assert part in str(line)
     assert "<b>q</b>" not in bundle["text/html"]
     assert "p &lt; 1 &amp;" in bundle["text/html"]
@@ -218,7 +471,7 @@ def test_line_is_readable_and_safe_in_html():
         ([0.001, 0.002, 0.003], "0.0020 ± 0.0010"),
         ([1e-9, 2e-9, 3e-9], "2e-09 ± 1e-09"),
         ([2e9, 3e9, 4e9], "3e+09 ± 1e+09"),
-        ([7.0, 7, 7], "7 on every seed"),
+        ([7.0, 7, 7], "7 every time"),
     ],
 )
 def test_numbers_show_two_digits_of_the_spread(values, shown):
@@ -226,7 +479,7 @@ def test_numbers_show_two_digits_of_the_spread(values, shown):
 
 
 def test_a_close_bound_shows_enough_digits_to_be_on_its_side():
-    result = measured([0.95012, 0.95013, 0.95014], above=0.95)
+    result = measured([0.95012, 0.95013, 0.95014, 0.95012, 0.95014], above=0.95)
     assert result.verdict == "holds"
     shown = float(result.evidence.split("bound ")[1].split(" >")[0])
     assert shown > 0.95
@@ -260,7 +513,8 @@ def test_stored_claims_come_back_in_order(tmp_path, monkeypatch):
     path = tmp_path / "lessons" / "1_unit" / "01_one.ipynb"
     path.parent.mkdir(parents=True)
     monkeypatch.setenv("JPY_SESSION_NAME", str(path))
-    first, second = measured(above=0), claim("other", "B.", VALUES, quantity="q", below=0, seeds=SEEDS)
+    first = measured(above=0)
+    second = claim("other", "B.", VALUES, quantity="q", below=0, seeds=SEEDS, varies="noise")
     path.write_text(json.dumps(notebook(first, second, first)))
     assert stored_claims(path) == [first, second]
     path.rename(path.with_name("02_two.ipynb"))
