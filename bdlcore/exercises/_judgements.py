@@ -6,13 +6,15 @@ check that runs to its end without one has found the answer correct in this tria
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import NoReturn
 
 import numpy as np
 import torch
 
 from ._reading import Unreadable, as_tensor, describe, tolerance
+
+SCALE = 1e-3  # numbers that should be smaller than this are compared as if they were as large
 
 
 class NotAttempted(Exception):
@@ -52,14 +54,18 @@ class Judgements:
         return numbers
 
     def parts(self, value: object, *names: str) -> tuple:
-        """The things that a function is to return together, e.g. `mean, std = trial.parts(got, "mean", "std")`."""
-        if not isinstance(value, (tuple, list)) or len(value) != len(names):
+        """The things that a function is to return together, e.g. `mean, std = trial.parts(got, "mean", "std")`.
+
+        Whatever unpacks into them will do: a tuple, a list, a tensor or array with one row for each, a generator.
+        """
+        parts = _unpacked(value)
+        if parts is None or len(parts) != len(names):
             self.fail(
                 f"Return {len(names)} things, {', '.join(names)}, in this order; yours is {describe(value)}."
             )
-        for name, part in zip(names, value):
+        for name, part in zip(names, parts):
             self.expect(part is not None, f"The {name} that you return is None.")
-        return tuple(value)
+        return parts
 
     def expect_shape(self, got: object, shape: Collection[int], message: str = "") -> None:
         """The shape must be this one; the learner is told both shapes."""
@@ -69,13 +75,16 @@ class Judgements:
             order = " The axes are in another order." if swapped else ""
             self.fail(f"The shape should be {shape}, but yours is {got_shape}.{order} {message}")
 
-    def is_close(self, got: object, other: object, *, rtol: float | None = None) -> bool:
+    def is_close(
+        self, got: object, other: object, *, rtol: float | None = None, scale: float = SCALE
+    ) -> bool:
         """Whether the numbers agree as expect_close asks for; False where they cannot be compared."""
         try:
             numbers, others = self._fit(as_tensor(got), as_tensor(other))
         except Unreadable:
             return False
-        return numbers.shape == others.shape and _close(numbers, others, rtol or tolerance(got, other))
+        rtol = rtol or tolerance(got, other)
+        return numbers.shape == others.shape and _close(numbers, others, rtol, scale)
 
     def expect_close(
         self,
@@ -85,15 +94,18 @@ class Judgements:
         *,
         also: Collection[object] = (),
         rtol: float | None = None,
+        scale: float = SCALE,
         what: str = "Your answer",
     ) -> None:
         """The numbers must agree: same shape as `want`, finite where `want` is, and as close as their dtype allows.
 
         Tensors of any dtype and device, arrays, numbers and lists are all fine; one single number may have any shape.
-        `rtol` is relative to the largest number wanted (default 1e-6, with float32 2e-4). `also` holds other answers
-        that are as right: the standard deviation with the other divisor, the other sign of an eigenvector.
+        `rtol` is relative to the largest number wanted (default 1e-5, with float32 2e-4) or to `scale`, whichever is
+        larger. `scale` is how large such numbers are where they are not small by chance, or because terms cancel: 1 for
+        a correlation, log C for an entropy. `also` holds other answers that are as right: the standard deviation with
+        the other divisor, the other sign of an eigenvector.
         """
-        if any(self.is_close(got, other, rtol=rtol) for other in also):
+        if any(self.is_close(got, other, rtol=rtol, scale=scale) for other in also):
             return
         numbers, wanted = self._fit(self.tensor(got, what), as_tensor(want))
         self.expect_shape(numbers, wanted.shape)
@@ -106,7 +118,7 @@ class Judgements:
                 f"{how_many} {verb} {kind}.",
                 "Look for log(0), 0/0, the root of a negative number, a large exp.",
             )
-        if not _close(numbers, wanted, rtol or tolerance(got, want)):
+        if not _close(numbers, wanted, rtol or tolerance(got, want), scale):
             self.fail(message or "The numbers differ from the reference.", _difference(numbers, wanted))
 
     def reject_mistakes(
@@ -117,6 +129,7 @@ class Judgements:
         *,
         also: Collection[object] = (),
         rtol: float | None = None,
+        scale: float = SCALE,
     ) -> None:
         """Names a known mistake: not yet, with the first message of `mistakes` whose numbers these are.
 
@@ -124,11 +137,11 @@ class Judgements:
         to make it (a list is one way, as for `expect_close`). A mistake may happen to give the right numbers on the
         inputs drawn; so whatever agrees with `right` or with one of `also` is never refused here.
         """
-        if any(self.is_close(got, one, rtol=rtol) for one in (right, *also)):
+        if any(self.is_close(got, one, rtol=rtol, scale=scale) for one in (right, *also)):
             return
         for message, mistaken in mistakes.items():
             ways = mistaken if isinstance(mistaken, tuple) else (mistaken,)
-            if any(self.is_close(got, way, rtol=rtol) for way in ways):
+            if any(self.is_close(got, way, rtol=rtol, scale=scale) for way in ways):
                 self.fail(message)
 
     def judge(
@@ -140,19 +153,30 @@ class Judgements:
         *,
         also: Collection[object] = (),
         rtol: float | None = None,
+        scale: float = SCALE,
         what: str = "Your answer",
     ) -> None:
         """The end of most checks: a known mistake is named, any other difference from the right numbers gets `message`.
 
         That is `reject_mistakes`, then `expect_close`; their docstrings say what the arguments may be.
         """
-        self.reject_mistakes(got, right, mistakes, also=also, rtol=rtol)
-        self.expect_close(got, right, message, also=also, rtol=rtol, what=what)
+        self.reject_mistakes(got, right, mistakes, also=also, rtol=rtol, scale=scale)
+        self.expect_close(got, right, message, also=also, rtol=rtol, scale=scale, what=what)
 
     def unchanged_if_close(self, got: object, shipped: object, *, rtol: float | None = None) -> None:
         """For find the bug: not attempted as long as the code gives what the code as handed out gives."""
         if self.is_close(got, shipped, rtol=rtol):
             raise NotAttempted("It still does what the code as handed out does.")
+
+    def expect_gradient(
+        self, got: object, inputs: Collection[torch.Tensor], want: Collection[object], message: str
+    ) -> None:
+        """The sum of the answer, a tensor, must have the gradients `want` with respect to `inputs`."""
+        self.expect(isinstance(got, torch.Tensor) and got.requires_grad, message)
+        pulled = torch.autograd.grad(got.sum(), list(inputs), allow_unused=True)
+        self.expect(all(gradient is not None for gradient in pulled), message)
+        for gradient, wanted in zip(pulled, want, strict=True):
+            self.expect_close(gradient, wanted, message, what="The gradient")
 
     def expect_mean(self, draws: object, want: object, message: str = "", *, sigmas: float = 5.0) -> None:
         """For random answers: the mean of independent draws (axis 0) must be within `sigmas` standard errors of `want`.
@@ -213,10 +237,17 @@ class Judgements:
         return numbers, wanted
 
 
-def _close(numbers: torch.Tensor, wanted: torch.Tensor, rtol: float) -> bool:
+def _unpacked(value: object) -> tuple | None:
+    """What `a, b = value` would put into a and b; None where it makes no sense."""
+    if isinstance(value, (torch.Tensor, np.ndarray)):
+        return tuple(value) if value.ndim else None
+    return tuple(value) if isinstance(value, (tuple, list, Iterator)) else None
+
+
+def _close(numbers: torch.Tensor, wanted: torch.Tensor, rtol: float, scale: float = SCALE) -> bool:
     finite = wanted[wanted.isfinite()]
-    scale = float(finite.abs().max()) if finite.numel() else 0.0
-    return torch.allclose(numbers, wanted, rtol=0.0, atol=rtol * scale + 1e-300, equal_nan=True)
+    largest = float(finite.abs().max()) if finite.numel() else 0.0
+    return torch.allclose(numbers, wanted, rtol=0.0, atol=rtol * max(largest, scale), equal_nan=True)
 
 
 def _difference(numbers: torch.Tensor, wanted: torch.Tensor) -> str:
@@ -229,7 +260,7 @@ def _difference(numbers: torch.Tensor, wanted: torch.Tensor) -> str:
     )
     if gap.numel() > 1 and wanted.isfinite().all():
         ratio, shift = (numbers * wanted).sum() / (wanted * wanted).sum(), (numbers - wanted).mean()
-        if abs(ratio) > 1e-9 and _close(numbers, ratio * wanted, 1e-5):
+        if abs(ratio) > 1e-9 and abs(ratio - 1) > 1e-3 and _close(numbers, ratio * wanted, 1e-5):
             facts += f" All of yours are {float(ratio):.4g} times the reference."
         elif _close(numbers, wanted + shift, 1e-5):
             facts += f" All of yours are the reference {float(shift):+.4g}."

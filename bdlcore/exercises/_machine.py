@@ -12,6 +12,7 @@ import random
 import sys
 from collections.abc import Callable
 
+from .._support.progress import progress
 from . import _show
 from ._judgements import NotAttempted, NotYet
 from ._reading import describe, holds_ellipsis
@@ -83,7 +84,7 @@ def examine(id: str, answer: object, seed: int | None = None) -> Result:
     if answer is None or holds_ellipsis(answer):
         return Result(found, NOT_ATTEMPTED)
     result, printed = Result(found, CORRECT), ""
-    for index in range(found.trials):
+    for index in progress(found.trials, f"check of {id}"):
         words = io.StringIO()
         with contextlib.redirect_stdout(words), contextlib.redirect_stderr(words):
             result = _one_trial(found, answer, Trial(seed, index))
@@ -98,6 +99,7 @@ def examine(id: str, answer: object, seed: int | None = None) -> Result:
 def _one_trial(found: Exercise, answer: object, trial: Trial) -> Result:
     try:
         found.run(answer, trial)
+        trial.finish()
     except NotAttempted as end:
         return Result(found, NOT_ATTEMPTED, str(end))
     except NotYet as end:

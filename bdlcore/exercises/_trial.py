@@ -25,6 +25,7 @@ class Trial(Judgements):
         self.seed, self.index = seed, index
         self.drew = False  # whether randomness was used at all: only then does the learner need the seed
         self._calls, self.returned = 0, None  # how often the answer was called, and what it gave last
+        self._changed: list[str] = []  # inputs that the answer has changed in place
 
     # --- randomness: float64, on the CPU ---
 
@@ -56,12 +57,16 @@ class Trial(Judgements):
 
     # --- calling what the learner wrote ---
 
-    def call(self, answer: Callable, *args: object, allow_none: bool = False, **kwargs: object) -> object:
+    def call(
+        self, answer: Callable, *args: object, allow_none: bool = False, stops: str = "", **kwargs: object
+    ) -> object:
         """The output of the learner's function, class or method on copies of the inputs.
 
         The learner is told about: no function at all, other arguments than given, an exception (with its line), a
         forgotten `return`. What a stub does (return `...` or, doing nothing, None; raise NotImplementedError) ends the
-        trial as not attempted. `allow_none` is for functions that need not return anything.
+        trial as not attempted. `allow_none` is for functions that need not return anything; `stops` is what the learner
+        is told first if the code raises an exception on these inputs, whose pitfall is known. That an input was changed
+        in place is told at the end, by `finish`, once everything else is right.
 
         Global random states (torch, NumPy, random) are seeded by the trial for the call and restored after it.
         """
@@ -71,17 +76,18 @@ class Trial(Judgements):
         self.called = f"`{name}` was called with {_listing(args, kwargs)}."
         _check_arguments(answer, name, args, kwargs)
         self._calls += 1
-        args, kwargs = _copy(args), _copy(kwargs)
+        given, named = _copy(args), _copy(kwargs)
         try:
             with _global_randomness(self.seed + 7919 * self._calls + self.index):
-                output = answer(*args, **kwargs)
+                output = answer(*given, **named)
         except NotImplementedError:
             raise NotAttempted from None
         except Exception as error:
             if "ellipsis" in str(error):
                 raise NotAttempted("A `...` is still in the code where a value is needed.") from None
             what, advice = explain(error)
-            raise NotYet(what, f"{advice}\n{self.called}") from None
+            facts = (what, advice, self.called) if stops else (advice, self.called)
+            raise NotYet(stops or what, "\n".join(facts)) from None
         if holds_ellipsis(output):
             raise NotAttempted
         if output is None and not allow_none:
@@ -89,7 +95,19 @@ class Trial(Judgements):
                 raise NotAttempted
             raise NotYet(f"`{name}` returned None: is a `return` missing?")
         self.returned = output
+        if not (_same(given, args) and _same(named, kwargs)):
+            self._changed += _changed_inputs(answer, (args, kwargs), (given, named))
         return output
+
+    def finish(self) -> None:
+        """The end of a trial whose check found nothing wrong: inputs must be as they were."""
+        if self._changed:
+            names = ", ".join(f"`{name}`" for name in dict.fromkeys(self._changed))
+            self.fail(
+                f"The numbers are right, but {names} changed in place: whoever calls your function finds other numbers "
+                "in it afterwards.",
+                f"Make new tensors, `a = a + b` instead of `a += b`, or start from a copy, `{self._changed[0]}.clone()`.",
+            )
 
 
 def _check_arguments(answer: Callable, name: str, args: tuple, kwargs: dict) -> None:
@@ -114,7 +132,7 @@ def _listing(args: tuple, kwargs: dict) -> str:
 
 
 def _copy(value: object) -> object:
-    """Copies of tensors and arrays, also inside containers, so that an answer may change its inputs in place."""
+    """Copies of tensors and arrays, also inside containers, so that no answer can change what the check holds."""
     if isinstance(value, torch.Tensor):
         return value.clone()
     if isinstance(value, np.ndarray):
@@ -124,6 +142,29 @@ def _copy(value: object) -> object:
     if type(value) is dict:
         return {key: _copy(item) for key, item in value.items()}
     return value
+
+
+def _same(one: object, other: object) -> bool:
+    """Whether two copies of an input still hold the same numbers."""
+    if isinstance(one, torch.Tensor):
+        return one.shape == other.shape and bool(((one == other) | ((one != one) & (other != other))).all())
+    if isinstance(one, np.ndarray):
+        return np.array_equal(one, other, equal_nan=one.dtype.kind == "f")
+    if type(one) in (list, tuple):
+        return len(one) == len(other) and all(map(_same, one, other))
+    if type(one) is dict:
+        return one.keys() == other.keys() and all(_same(item, other[key]) for key, item in one.items())
+    return True
+
+
+def _changed_inputs(answer: Callable, before: tuple[tuple, dict], after: tuple[tuple, dict]) -> list[str]:
+    try:
+        names = list(inspect.signature(answer).bind(*before[0], **before[1]).arguments)
+    except (TypeError, ValueError):
+        names = []
+    names += [f"argument {number}" for number in range(len(names) + 1, len(before[0]) + 1)]
+    changed = [name for name, *pair in zip(names, *(args for args, _ in (before, after))) if not _same(*pair)]
+    return changed + [key for key, value in before[1].items() if not _same(value, after[1].get(key))]
 
 
 @contextlib.contextmanager

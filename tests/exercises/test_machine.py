@@ -1,6 +1,7 @@
 """What a learner is told: every state, every kind of mistake, whatever the answer is."""
 
 import json
+import math
 import random
 import time
 
@@ -78,11 +79,31 @@ def with_gradient(logits):
     return right(logits.requires_grad_())
 
 
+def with_a_small_constant(logits):
+    return (right(logits) + 1e-12).log().exp()
+
+
+def single_precision_in_between(logits):
+    return right(logits.float()).double()
+
+
 def list_of_tensors(logits):
     return list(right(logits))
 
 
-@pytest.mark.parametrize("answer", [right, loop, numpy_lists, half, with_gradient, list_of_tensors])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        right,
+        loop,
+        numpy_lists,
+        half,
+        with_gradient,
+        list_of_tensors,
+        with_a_small_constant,
+        single_precision_in_between,
+    ],
+)
 def test_any_right_answer_passes(averaging, answer):
     for seed in range(5):
         assert examine(averaging, answer, seed).state == "correct"
@@ -117,7 +138,7 @@ TOLD = [
     (lambda logits: logits.mean(0).softmax(-1), "You averaged the logits."),
     (lambda logits: logits.softmax(-1).sum(0), "times the reference"),
     (lambda logits: right(logits) + 1, "the reference +1"),
-    (lambda logits: right(logits) * (1 + 1e-5), "That is close"),
+    (lambda logits: right(logits) * (1 + 1e-4), "That is close"),
     (no_return, "`no_return` returned None: is a `return` missing?"),
     (wrong_axis, "The shape should be (5, 3), but yours is"),
     (lambda logits: right(logits).T, "(3, 5). The axes are in another order."),
@@ -147,6 +168,54 @@ def test_mistake_is_named(averaging, answer, told):
     for seed in range(3):
         result = examine(averaging, answer, seed)
         assert (result.state, told in result.text) == ("not yet", True), result.text
+
+
+def test_numbers_that_cancel_are_compared_with_the_scale_of_their_terms():
+    @exercise("difference", trials=1)
+    def difference(answer, trial):
+        trial.judge(answer, 0.0, {"the sum": 2e-5}, "not the difference", scale=1.0)
+
+    @exercise("tiny", trials=1)
+    def tiny(answer, trial):
+        trial.judge(answer, 3.7e-17, {}, "not zero")
+
+    for zero in (0, -1e-12, 1e-6, torch.tensor(1e-4), np.float32(-1e-4)):
+        assert examine("difference", zero).state == "correct"
+    assert examine("difference", 2e-5).message == "the sum"
+    assert examine("difference", 1e-4).message == "not the difference"
+    assert examine("tiny", 0).state == "correct"
+    assert examine("tiny", 1e-7).message == "not zero"
+
+
+def test_a_missing_gradient_is_told():
+    @exercise("slope", trials=1)
+    def slope(answer, trial):
+        x = trial.randn(3).requires_grad_()
+        trial.expect_gradient(trial.call(answer, x), [x], [2 * x.detach()], "no gradient")
+
+    assert examine("slope", lambda x: x.square().sum()).state == "correct"
+    assert examine("slope", lambda x: x.square()).state == "correct"
+    for cut in (
+        lambda x: x.detach().square().sum(),
+        lambda x: x.square().sum().item(),
+        lambda x: x.square().sum() + x.prod(),
+        lambda x: torch.ones(1, requires_grad=True).sum(),
+    ):
+        assert examine("slope", cut).message == "no gradient"
+
+
+def test_what_stops_on_inputs_with_a_pitfall_is_told_so():
+    @exercise("pitfall", trials=1)
+    def pitfall(answer, trial):
+        trial.call(answer, [], stops="There may be no number at all.")
+
+    result = examine("pitfall", lambda numbers: max(numbers))
+    assert result.message == "There may be no number at all."
+    assert "ValueError" in result.detail
+
+
+def test_a_factor_of_one_is_not_told(averaging):
+    assert "times the reference" not in examine(averaging, lambda logits: right(logits) * 1.0005, 0).text
 
 
 @pytest.mark.parametrize("answer", [2.5, [2.5], np.array([[2.5]]), torch.tensor(2.5)])
@@ -274,6 +343,16 @@ def test_a_check_that_crashes_reads_not_yet():
         (lambda: (1, None), "The std that you return is None."),
         (lambda: (1, 3), "wrong std"),
         (lambda: [1, 2], ""),
+        (lambda: torch.tensor([1.0, 2.0]), ""),
+        (lambda: np.array([[1.0], [2.0]]), ""),
+        (lambda: torch.stack([torch.tensor(1), torch.tensor(2)]), ""),
+        (lambda: (value for value in (1, 2)), ""),
+        (lambda: map(float, "12"), ""),
+        (lambda: torch.tensor([1.0, 3.0]), "wrong std"),
+        (lambda: torch.tensor(1.0), "yours is a tensor of shape (), float32."),
+        (lambda: torch.ones(3), "yours is a tensor of shape (3,), float32."),
+        (lambda: {"mean": 1, "std": 2}, "yours is a dict of 2 items."),
+        (lambda: "12", "yours is the text '12'."),
     ],
 )
 def test_several_things_are_returned_together(answer, told):
@@ -287,13 +366,11 @@ def test_several_things_are_returned_together(answer, told):
     assert examine("summary", answer).state == ("not yet" if told else "correct")
 
 
-def test_answers_may_change_their_inputs_and_global_randomness(averaging):
+def test_answers_may_change_global_randomness(averaging):
     def careless(logits):
         torch.manual_seed(0), np.random.seed(0), random.seed(0)  # noqa: NPY002
         torch.rand(3), np.random.rand(3), random.random()  # noqa: NPY002
-        found = right(logits)
-        logits.zero_()
-        return found
+        return right(logits)
 
     def state():
         numpy_state = np.random.get_state()  # noqa: NPY002
@@ -302,6 +379,62 @@ def test_answers_may_change_their_inputs_and_global_randomness(averaging):
     before = state()
     assert examine(averaging, careless).state == "correct"
     assert state() == before
+
+
+def zeroes_its_input(logits):
+    found = right(logits)
+    logits.zero_()
+    return found
+
+
+def changes_its_input_and_is_wrong(logits):
+    logits += 1
+    return logits.mean(0).softmax(-1)
+
+
+def test_a_right_answer_that_changes_its_input_is_told_so_by_name(averaging):
+    result = examine(averaging, zeroes_its_input, 0)
+    assert result.state == "not yet"
+    assert "The numbers are right, but `logits` changed in place" in result.message
+    assert "`logits.clone()`" in result.detail
+    assert "averaged the logits" in examine(averaging, changes_its_input_and_is_wrong, 0).message
+
+
+def grow(item):
+    item.append(0)
+
+
+def empty(item):
+    item.clear()
+
+
+def add_one(item):
+    item[0] += 1
+
+
+@pytest.mark.parametrize(
+    "change, value",
+    [
+        (add_one, torch.tensor([1.0, math.nan])),
+        (add_one, np.array([1, 2])),
+        (add_one, [torch.ones(2)]),
+        (grow, [1.0]),
+        (empty, {"a": 1.0}),
+        (lambda item: item["a"].zero_(), {"a": torch.ones(1)}),
+        (lambda item: item.resize_(1), torch.ones(2)),
+    ],
+)
+def test_changes_within_any_container_are_seen(change, value):
+    @exercise("count", trials=1)
+    def count(answer, trial):
+        trial.judge(trial.call(answer, 1.0, value=value), 1, {})
+
+    def changes(n, *, value):
+        change(value)
+        return 1
+
+    assert "`value` changed in place" in examine("count", changes).message
+    assert examine("count", lambda n, *, value: 1).state == "correct"
 
 
 def test_equal_seeds_draw_equal_inputs_and_others_do_not(averaging):
