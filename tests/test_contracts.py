@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import bdlcore as bdl
-from bdlcore.models.model import PASS
+from bdlcore._support.memory import PASS
 
 SOURCES = {
     "hmc": lambda *data: bdl.hmc(*data, chains=2, draws=6, warmup=10, leapfrog_steps=4, initial_steps=150),
@@ -175,7 +175,7 @@ def test_a_network_of_ones_own(network):
 )
 def test_the_widest_activation_bounds_the_rows_of_a_pass(network, x, widest):
     model = bdl.Model(network, bdl.GaussianPrior(1.0), bdl.Gaussian(0.1))
-    assert model.chunk_size(x) == PASS // (len(x) * widest)
+    assert model.chunk_size(x) == PASS // (x.element_size() * len(x) * widest)
 
 
 def test_an_attribute_that_happens_to_be_called_sizes_means_nothing():

@@ -20,11 +20,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .._support import memory
 from .._support.progress import progress
 from ..models.model import Model
 from ..nets.protocol import call, constants
-
-_CHUNK = 2**22  # elements of the Jacobians held at a time
 
 
 class UnsupportedLayers(ValueError):
@@ -186,7 +185,8 @@ class Jacobian:
 
     def chunks(self, theta: Tensor, x: Tensor, outputs: int) -> Iterator[tuple[slice, Tensor, Tensor]]:
         """(rows of x, f, J) over all of x, few enough rows at a time that J stays small."""
-        size = max(1, min(_CHUNK // (outputs * self.dim), self.model.data_per_pass(x)))
+        held = memory.values_in(memory.WORKSPACE // 4, theta)  # computing with them takes as much again
+        size = max(1, min(held // (outputs * self.dim), self.model.data_per_pass(x)))
         for i in progress(math.ceil(len(x) / size), "Jacobians"):
             rows = slice(i * size, (i + 1) * size)
             yield rows, *self(theta, x[rows])

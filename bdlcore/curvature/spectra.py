@@ -39,11 +39,14 @@ def curvature_product(model: Model, stack: Stack, x: Tensor, y: Tensor, kind: st
     check_stack(stack, model.layout, x)
     y = model.check_data(x, y)
     multiply = _hessian_product if kind == "hessian" else _ggn_product
+    size, theta = model.chunk_size(x), stack.theta
+    data = list(zip(x.split(model.data_per_pass(x)), y.split(model.data_per_pass(x)), strict=True))
 
     def product(v: Tensor) -> Tensor:
-        if v.shape != stack.theta.shape:
-            raise ValueError(f"v must have shape {tuple(stack.theta.shape)}, got {tuple(v.shape)}.")
-        return multiply(model, stack.theta, x, y, v)
+        if v.shape != theta.shape:
+            raise ValueError(f"v must have shape {tuple(theta.shape)}, got {tuple(v.shape)}.")
+        rows = zip(theta.split(size), v.split(size), strict=True)
+        return torch.cat([sum(multiply(model, at, x, y, along) for x, y in data) for at, along in rows])
 
     return product
 
@@ -51,16 +54,13 @@ def curvature_product(model: Model, stack: Stack, x: Tensor, y: Tensor, kind: st
 def curvature_matrix(model: Model, stack: Stack, x: Tensor, y: Tensor, kind: str = "hessian") -> Tensor:
     """H or G as dense matrices (S, D, D), by products with every unit vector: for D up to a few thousand."""
     check_stack(stack, model.layout, x)
-    model.check_inputs(x)
-    size, D = model.chunk_size(x), model.layout.dim
+    D = model.layout.dim
+    stack.layout.must_fit(len(stack) * D, stack.theta, "rows of curvature matrices", "Use `lanczos`.")
     units = torch.eye(D, dtype=stack.theta.dtype, device=stack.theta.device)
     matrices = []
     for row in stack:
-        columns = []
-        for chunk in units.split(size):
-            copies = Stack(row.theta.expand(len(chunk), D), stack.layout)
-            columns.append(curvature_product(model, copies, x, y, kind)(chunk))
-        matrix = torch.cat(columns)
+        copies = Stack(row.theta.expand(D, D), stack.layout)
+        matrix = curvature_product(model, copies, x, y, kind)(units)
         matrices.append((matrix + matrix.mT) / 2)
     return torch.stack(matrices)
 

@@ -36,6 +36,7 @@ class MeanField:
         """
         M, D = self.mean.shape
         draws = validate.count("draws", draws)
+        self.layout.must_fit(M * draws, self.mean, "draws", "Draw fewer.")
         random = RowRandom(seed, members or range(M), 3, self.mean.dtype, self.mean.device)
         eps = random.normal(draws * D).view(M, draws, D)
         return Stack((self.mean[:, None] + self.std[:, None] * eps).flatten(0, 1), self.layout)
@@ -89,6 +90,7 @@ class SwagState:
         """
         M, K, P = self.deviations.shape
         draws = validate.count("draws", draws)
+        self.layout.must_fit(M * draws, self.mean, "draws", "Draw fewer.")
         validate.positive(
             "scale", scale, "It multiplies the standard deviation; for no spread use `average`."
         )

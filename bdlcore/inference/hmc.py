@@ -245,8 +245,13 @@ def hmc(
         Posterior whose stack has chains * draws rows. Warns when a chain is stuck or trajectories diverge.
     """
     _check(draws, warmup, leapfrog_steps, target_acceptance, step_size)
-    tempering = {"temperature": temperature, "likelihood_temperature": likelihood_temperature}
-    run = Run("HMC", "chain", model, x, y, chains, seed, **tempering, chunk_size=chunk_size, probe=probe)
+    settings = {
+        "temperature": temperature,
+        "likelihood_temperature": likelihood_temperature,
+        "chunk_size": chunk_size,
+        "probe": probe,
+    }
+    run = Run("HMC", "chain", model, x, y, chains, seed, **settings, kept=draws)
     made = sample_hmc(
         run.density,
         run.start(initial, initial_steps),

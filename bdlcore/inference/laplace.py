@@ -134,6 +134,8 @@ class LaplacePosterior:
         The cautionary alternative to `predict` and `functions`, which are meant for this Gaussian. Draws are the same
         as theirs for the same seed; weights that the Gaussian does not cover stay at the mode.
         """
+        total = len(validate.rows("draws", draws)) * len(self.modes)
+        self.modes.layout.must_fit(total, self.modes.theta, "draws", "Draw a range of them at a time.")
         rows = []
         for mode, theta in enumerate(self.modes.theta):
             deviations = self._deviations(mode, draws, seed).to(theta)

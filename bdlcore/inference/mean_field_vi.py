@@ -77,7 +77,7 @@ def mean_field_vi(
     validate.positive("initial_std", initial_std)
     tempering = {"temperature": temperature, "likelihood_temperature": likelihood_temperature}
     sizes = {"batch_size": batch_size, "chunk_size": chunk_size}
-    run = Run("mean-field VI", "member", model, x, y, members, seed, **tempering, **sizes)
+    run = Run("mean-field VI", "member", model, x, y, members, seed, **tempering, **sizes, kept=draws)
     M, D = len(run.rows), model.layout.dim
     mu = run.start(initial, initial_steps)
     repeated = {

@@ -51,6 +51,7 @@ class Run:
         method: its name.
         row: what it calls a row, "chain" or "member".
         rows: how many, or a range of them.
+        kept: settings of all weights that are stored per row.
         Others as above.
 
     Attributes:
@@ -77,11 +78,18 @@ class Run:
         batch_size: int | None = None,
         chunk_size: int | None = None,
         probe: Tensor | None = None,
+        kept: int = 1,
     ):
         self.started, self.method, self.row = time.perf_counter(), method, row
         self.seed, self.rows = as_seed(seed), validate.rows(f"{row}s", rows)
         self.density = LogPosterior(model, x, y, temperature, likelihood_temperature, chunk_size)
         self.per_row(temperature=temperature, likelihood_temperature=likelihood_temperature)
+        model.layout.must_fit(
+            kept * len(self.rows),
+            float_like(x),
+            f"settings, {kept:,} for each {row},",
+            f"Keep fewer, or compute some {row}s at a time: {row}s=range(0, 2), and so on.",
+        )
         self.batch_size = (
             None if batch_size is None else min(validate.count("batch_size", batch_size), len(x))
         )

@@ -120,7 +120,7 @@ def sgld(
         "chunk_size": chunk_size,
         "probe": probe,
     }
-    run = Run("SGLD", "chain", model, x, y, chains, seed, **settings)
+    run = Run("SGLD", "chain", model, x, y, chains, seed, **settings, kept=draws)
     return _sample(run, None, plan, step_size, initial, initial_steps)
 
 
@@ -175,7 +175,7 @@ def sghmc(
         "chunk_size": chunk_size,
         "probe": probe,
     }
-    run = Run("SGHMC", "chain", model, x, y, chains, seed, **settings)
+    run = Run("SGHMC", "chain", model, x, y, chains, seed, **settings, kept=draws)
     return _sample(run, friction, plan, step_size, initial, initial_steps)
 
 

@@ -122,6 +122,7 @@ def swag(
         likelihood_temperature=likelihood_temperature,
         batch_size=batch_size,
         chunk_size=chunk_size,
+        kept=rank + draws,
     )
     if lr is not None:
         run.per_row(lr=lr)

@@ -7,15 +7,13 @@ import math
 import torch
 from torch import Tensor, nn
 
-from .._support import validate
+from .._support import memory, validate
 from .._support.pullback import Pullback
 from .._support.randomness import RowRandom
 from ..likelihoods.protocol import Likelihood
 from ..nets.protocol import check_module, stacked
 from .priors import GaussianPrior
 from .stack import Layout, Stack, check_stack, float_like
-
-PASS = 2**21  # elements of the widest activation that the rows of a pass may hold: 8 MB in float32
 
 
 class Model:
@@ -62,6 +60,9 @@ class Model:
     ) -> Stack:
         """Draw weight settings from the prior, theta ~ N(0, I). Row s depends on (seed, s) alone."""
         rows = validate.rows("samples", samples)
+        self.layout.must_fit(
+            len(rows), torch.empty(0, dtype=dtype, device=device), "draws", "Draw a range at a time."
+        )
         theta = RowRandom(seed, rows, dtype=dtype, device=device).normal(self.layout.dim)
         return Stack(theta, self.layout)
 
@@ -111,12 +112,12 @@ class Model:
         return torch.cat([torch.cat([self.forward(theta, part) for part in parts], 1) for theta in chunks])
 
     def chunk_size(self, x: Tensor) -> int:
-        """Rows per pass such that the widest activation on x holds at most `PASS` values, or 1."""
+        """Rows per pass such that the widest activation on x takes at most `memory.PASS` bytes, or 1."""
         return max(1, self.data_per_pass(x) // len(x))
 
     def data_per_pass(self, x: Tensor) -> int:
         """Inputs per pass for one row, by the same bound."""
-        return max(1, PASS // self._stacked.widest_activation(x))
+        return max(1, memory.values_in(memory.PASS, float_like(x)) // self._stacked.widest_activation(x))
 
     # --- densities ---
 

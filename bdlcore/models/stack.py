@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .._support import files, validate
+from .._support import files, memory, validate
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,10 @@ class Layout:
     def dim(self) -> int:
         """D, the number of weights of one network."""
         return sum(self.sizes)
+
+    def must_fit(self, rows: int, like: Tensor, what: str, advice: str) -> None:
+        """Raise MemoryError, before any work, when so many rows of weights do not fit in memory."""
+        memory.must_fit(rows * self.dim, like, f"{rows:,} {what} of {self.dim:,} weights", advice)
 
     def record(self) -> dict:
         """The layout as plain JSON types."""

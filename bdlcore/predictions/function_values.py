@@ -7,9 +7,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from .._support import validate
-
-HELD = 2**24  # function values held when the caller sets no bound: 64 MB in float32
+from .._support import memory, validate
 
 
 class FunctionValues:
@@ -18,7 +16,7 @@ class FunctionValues:
     Args:
         evaluate: rows of the inputs, a slice, to f (S, n, C) there.
         shape: (S, N, C).
-        chunk_size: inputs at a time; when None, all N if that is at most 2^24 values, else as many as that allows.
+        chunk_size: inputs at a time; when None, as many of N as `memory.WORKSPACE` bytes allow, in float32.
     """
 
     def __init__(
@@ -27,7 +25,7 @@ class FunctionValues:
         S, N, C = self.shape = shape
         self.evaluate = evaluate
         if chunk_size is None:
-            chunk_size = max(1, min(N, HELD // (S * C)))
+            chunk_size = max(1, min(N, memory.WORKSPACE // (4 * S * C)))
         self.chunk_size = validate.count("chunk_size", chunk_size)
 
     @classmethod

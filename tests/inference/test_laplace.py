@@ -181,9 +181,8 @@ def test_chunks_of_data_change_nothing(classes, monkeypatch):
     for structure in STRUCTURES:
         whole = off_mode(model, x, y, structure=structure, modes=modes)
         with monkeypatch.context() as patch:
-            patch.setattr("bdlcore.curvature.jacobians._CHUNK", 300)
-            patch.setattr("bdlcore.models.model.PASS", 300)
-            patch.setattr("bdlcore.predictions.function_values.HELD", 3000)
+            patch.setattr("bdlcore._support.memory.PASS", 2_400)
+            patch.setattr("bdlcore._support.memory.WORKSPACE", 12_000)
             parts = off_mode(model, x, y, structure=structure, modes=modes)
             torch.testing.assert_close(parts.log_marginal_likelihood(), whole.log_marginal_likelihood())
             probabilities = parts.predict(x).probabilities

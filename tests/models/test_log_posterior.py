@@ -68,7 +68,7 @@ def test_data_that_do_not_fit_into_a_pass_change_nothing(likelihood, monkeypatch
     theta = model.sample_prior(5, seed=0, dtype=torch.float64).theta
     T = torch.linspace(0.5, 2, 5)  # float32 beside float64: follows the data
     whole = bdl.LogPosterior(model, x, y, likelihood_temperature=T)(theta)
-    monkeypatch.setattr("bdlcore.models.model.PASS", 40 * 64)
+    monkeypatch.setattr("bdlcore._support.memory.PASS", 8 * 40 * 64)
     density, largest = bdl.LogPosterior(model, x, y, likelihood_temperature=T), Largest()
     with largest:
         parts = density(theta)
