@@ -106,7 +106,7 @@ class Trial(Judgements):
             self.fail(
                 f"The numbers are right, but {names} changed in place: whoever calls your function finds other numbers "
                 "in it afterwards.",
-                f"Make new tensors, `a = a + b` instead of `a += b`, or start from a copy, `{self._changed[0]}.clone()`.",
+                f"Make new tensors, `a = a + b` instead of `a += b`, or copy first, `{self._changed[0]}.clone()`.",
             )
 
 

@@ -78,11 +78,7 @@ def leapfrog_step(answer: object, trial: Trial) -> None:
 def bug_metropolis(answer: object, trial: Trial) -> None:
     """Find the bug: rejected proposals are not recorded."""
     T, width = trial.integer(30, 40), trial.uniform(0.7, 1.3)
-    start, jumps, uniforms = 0.3 * trial.randn(2), 1.5 * trial.randn(T, 2), 0.01 + 0.98 * trial.rand(T)
     first = trial.index % 2  # in every other trial the very first proposal is rejected, too
-    jumps[0] += 20 * first
-    jumps[first], uniforms[first] = 0.1 * trial.randn(2), 0.01
-    jumps[first + 1] += 20
 
     def log_p(theta: torch.Tensor) -> torch.Tensor:
         return -0.5 * (theta / width).square().sum()
@@ -100,9 +96,23 @@ def bug_metropolis(answer: object, trial: Trial) -> None:
                 draws.append({"proposal": proposal, "before": before}.get(kept, theta))
         return torch.stack(draws) if draws else torch.empty(0, 2)
 
+    while True:  # until no two rules of acceptance make the same chain
+        start, jumps, uniforms = (
+            0.3 * trial.randn(2),
+            1.5 * trial.randn(T, 2),
+            0.01 + 0.98 * trial.rand(T),
+        )
+        jumps[0] += 20 * first
+        jumps[first], uniforms[first] = 0.1 * trial.randn(2), 0.01
+        jumps[first + 1] += 20
+        want = chain()
+        upside_down = chain(lambda new, old, u: not metropolis_rule(new, old, u))
+        uphill = chain(lambda new, old, u: bool(log_p(new) > log_p(old)))
+        no_logarithm = chain(lambda new, old, u: u < float(log_p(new) - log_p(old)))
+        if len({tuple(c.flatten().tolist()) for c in (want, upside_down, uphill, no_logarithm)}) == 4:
+            break
     got = trial.call(answer, log_p, start, jumps, uniforms)
     trial.unchanged_if_close(got, chain(kept="accepted"))
-    want = chain()
     mistakes = {
         "You recorded the proposals, rejected ones as well; record where the chain is.": (
             chain(kept="proposal")
@@ -112,14 +122,14 @@ def bug_metropolis(answer: object, trial: Trial) -> None:
         ),
         "The draws lag by one: record the state after the decision, not before it.": chain(kept="before"),
         "The start is not a draw: T jumps make T draws.": torch.cat([start[None], want]),
-        "The decision is upside down now: log u must lie *below* the gain in log density.": (
-            chain(lambda new, old, u: not metropolis_rule(new, old, u))
-        ),
-        "Only steps uphill are accepted now: that is an optimiser, not a sampler.": (
-            chain(lambda new, old, u: bool(log_p(new) > log_p(old)))
-        ),
+        "The decision is upside down now: log u must lie *below* the gain in log density.": upside_down,
+        "Only steps uphill are accepted now: that is an optimiser, not a sampler.": uphill,
         "Everything is accepted now: that is a random walk, which knows nothing of the density.": (
-            chain(lambda new, old, u: True)
+            start + jumps.cumsum(0)
+        ),
+        "u is compared with the gain in *log* density: take its logarithm, or exp of the gain.": no_logarithm,
+        "Every row is the last state: one tensor, changed in place, is in the list T times. Append a copy.": (
+            want[-1:].expand_as(want)
         ),
     }
     trial.reject_mistakes(got, want, mistakes)
@@ -261,7 +271,7 @@ def elbo(answer: object, trial: Trial) -> None:
     constant = D / 2 * math.log(2 * math.pi * math.e)
     want = energy.mean() + entropy
     slope = -curvature * theta - theta**3
-    want_gradient = torch.cat([slope.mean(0), (slope * z).mean(0) * std + 1])
+    want_gradient = [slope.mean(0), (slope * z).mean(0) * std + 1]
 
     mean.requires_grad_(), log_std.requires_grad_()
     got = trial.call(answer, log_joint, mean, log_std, z)
@@ -289,10 +299,7 @@ def elbo(answer: object, trial: Trial) -> None:
         "The value is right, but its gradient with respect to mean and log_std is not: stay with torch from start to "
         "end, without .item(), .detach() or no_grad. That is what reparameterising is for."
     )
-    trial.expect(isinstance(got, torch.Tensor) and got.requires_grad, message)
-    pulled = torch.autograd.grad(got.sum(), [mean, log_std], allow_unused=True)
-    trial.expect(all(g is not None for g in pulled), message)
-    trial.expect_close(torch.cat(pulled), want_gradient, message, what="The gradient")
+    trial.expect_gradient(got, [mean, log_std], want_gradient, message)
 
 
 @exercise(
@@ -370,11 +377,33 @@ def two_temperatures(answer: object, trial: Trial) -> None:
     numbers = torch.stack([trial.tensor(part).reshape(-1)[:1] for part in got])[:, 0]
     if trial.is_close(numbers, torch.stack([*tempered, *cold])):
         trial.fail("The two are swapped: cold first, then tempered.")
+    data, prior = len(y) / noise_std**2, 1 / prior_std**2
+    linear = len(y) / noise_std
     mistakes = {
         "That is the average of y; the prior pulls the mean towards 0.": y.mean(),
         only_likelihood: tempered[0],
+        "The data come in as N times their sum: take Σ y / noise_std², or N / noise_std² times the average.": (
+            data * y.sum() / (data + prior)
+        ),
+        "The data come in as their average alone, as if there were one: their sum counts, N times that.": (
+            y.mean() / noise_std**2 / (data + prior)
+        ),
+        "The noise enters by its *variance*, noise_std².": (
+            linear * y.mean() / (linear + prior),
+            linear * y.mean() / (data + prior),
+            data * y.mean() / (linear + prior),
+        ),
+        "The prior enters by its *variance*, prior_std².": data * y.mean() / (data + 1 / prior_std),
+        "The prior pulls the mean towards 0 with precision 1 / prior_std², not prior_std².": (
+            data * y.mean() / (data + prior_std**2)
+        ),
+        "The N data count as one: their precisions add up to N / noise_std².": (
+            y.mean() / noise_std**2 / (1 / noise_std**2 + prior),
+            y.sum() / noise_std**2 / (1 / noise_std**2 + prior),
+        ),
+        "That is not divided by the sum of the two precisions.": data * y.mean(),
     }
-    message = "T divides both precisions, so the cold mean is that of Bayes, whatever T."
+    message = "That is not the mean of Bayes' posterior, from which the cold one does not move."
     trial.judge(got[0], cold[0], mistakes, message, what="The cold mean")
     mistakes = {
         "Temperature is upside down: T < 1 is colder, so it makes the posterior narrower.": (
@@ -384,6 +413,8 @@ def two_temperatures(answer: object, trial: Trial) -> None:
         "That is the variance; a standard deviation is asked for.": cold[1] ** 2,
         "T is missing from the cold std: that is Bayes' own.": bayes[1],
         only_likelihood: tempered[1],
+        "That is a precision; a standard deviation is asked for.": cold[1] ** -2,
+        "The noise enters by its *variance*, noise_std².": (T / (linear + prior)) ** 0.5,
     }
     trial.judge(got[1], cold[1], mistakes, "The cold precision is Bayes' divided by T.", what="The cold std")
     only_prior = moments(1, 1 / T)
@@ -399,7 +430,10 @@ def two_temperatures(answer: object, trial: Trial) -> None:
     trial.expect_close(
         got[2], tempered[0], "The data's precision over T, the prior's in full.", what="The tempered mean"
     )
-    mistakes = {"That is the tempered variance; a standard deviation is asked for.": tempered[1] ** 2}
+    mistakes = {
+        "That is the tempered variance; a standard deviation is asked for.": tempered[1] ** 2,
+        "T multiplies the whole tempered variance there; the prior's part of it is not tempered.": cold[1],
+    }
     message = "The data's precision over T, the prior's in full."
     trial.judge(got[3], tempered[1], mistakes, message, what="The tempered std")
 

@@ -36,6 +36,8 @@ def average_densities(answer: object, trial: Trial) -> None:
         ),
         "You summed the densities; an average also divides by S (subtract log S).": log_p.logsumexp(0),
         "That is the density; its logarithm is asked for.": log_p.exp().mean(0),
+        "The constant −½ log 2π of the Gaussian is missing.": _mixture(log_p) + math.log(2 * math.pi) / 2,
+        "The factor 1 / noise_std of the Gaussian is missing.": _mixture(log_p) + math.log(noise_std),
         "The noise enters as a variance somewhere: `noise_std` is a standard deviation already.": (
             _mixture(Normal(f, noise_std**2).log_prob(y))
         ),
@@ -128,7 +130,13 @@ def split_variance(answer: object, trial: Trial) -> None:
     }
     message = "Aleatoric: root of the average noise variance."
     trial.judge(aleatoric, want_aleatoric, mistakes, message, what="aleatoric")
-    mistakes = {"Epistemic is the spread of the *means*, not of the noise levels.": noise_std.std(0)}
+    mistakes = {
+        "Epistemic is the spread of the *means*, not of the noise levels.": noise_std.std(0),
+        "That is the variance of the means; its root is asked for.": (mean.var(0), mean.var(0, correction=0)),
+        "That is the error of the average, which falls with S; the spread itself is asked for.": (
+            mean.std(0) / S**0.5
+        ),
+    }
     also = [mean.std(0, correction=0)]
     message = "Epistemic: the standard deviation over networks (axis 0) of their means."
     trial.judge(epistemic, mean.std(0), mistakes, message, also=also, what="epistemic")
@@ -163,8 +171,12 @@ def mutual_information(answer: object, trial: Trial) -> None:
         "You averaged logarithms (logits); probabilities are what is averaged.": (
             entropy(p.log().mean(0).softmax(-1)) - aleatoric
         ),
+        "That is the mean over classes; an entropy is the sum over classes.": (total - aleatoric)
+        / p.shape[-1],
+        "You averaged over the inputs; return one number for each.": (total - aleatoric).mean(),
     }
-    trial.judge(got, total - aleatoric, mistakes, "H[mean over networks of p] − mean over networks of H[p].")
+    message = "H[mean over networks of p] − mean over networks of H[p]."
+    trial.judge(got, total - aleatoric, mistakes, message, scale=1.0)
     sure = torch.zeros(2, 1, 3, dtype=torch.float64)
     sure[0, 0, 0] = sure[1, 0, 2] = 1.0
     trial.expect_close(
@@ -177,6 +189,7 @@ def mutual_information(answer: object, trial: Trial) -> None:
 @exercise(
     "bug-coverage",
     points=2,
+    trials=3,
     hints=(
         "Run it on a model that is right: no spread in f, only noise. What does it give, and what should it?",
         "What does the band have to hold: f, or y? And which numbers are standard deviations?",
@@ -186,11 +199,16 @@ def mutual_information(answer: object, trial: Trial) -> None:
 def bug_coverage(answer: object, trial: Trial) -> None:
     """Find the bugs: a 95 % band that forgets the noise, and uses a variance as a std."""
     # one share is a coarse number that two mistakes can have in common by chance; eight shares are not
-    S, N, cases = 100, 400, []
+    S, N, cases = 60, 150, []
     for _ in range(8):
         f = trial.uniform(0.5, 1.5) * trial.randn(S, 1) * (0.4 + trial.rand(1, N)) + trial.randn(1, N)
         noise_std = trial.uniform(0.3, 0.7)
-        cases.append((f, f[0] + noise_std * trial.randn(N), noise_std))
+        y, centre = f[0] + noise_std * trial.randn(N), f.mean(0)
+        widths = [1.96 * (f.var(0, correction=c) + noise_std**2).sqrt() for c in (0, 1)]
+        edge = torch.stack([((y - centre).abs() / width - 1).abs() < 1e-3 for width in widths]).any(0)
+        cases.append(
+            (f, torch.where(edge, centre, y), noise_std)
+        )  # no point lies on an edge, within rounding
 
     def covered(
         half_width: Callable[[torch.Tensor, float], torch.Tensor], correction: int = 1
@@ -264,3 +282,10 @@ def average_over_degrees(answer: object, trial: Trial) -> None:
     }
     message = "log Σ_k p(k | D) p_k(y), with p(k | D) the softmax of the log evidences."
     trial.judge(got, want, mistakes, message)
+    underflows = (
+        "Right for ordinary densities. Far from the data all of them are too small for exp, and log 0 is −inf: stay in "
+        "logarithms to the end (logsumexp of log weight + log density)."
+    )
+    far = trial.tensor(trial.call(answer, evidence, log_p - 800, stops=underflows))
+    trial.expect(torch.isfinite(far).all(), underflows)
+    trial.expect_close(far + 800, want, underflows)

@@ -27,7 +27,9 @@ def correlation_length(answer: object, trial: Trial) -> None:
     x = trial.uniform(-4, -2) + trial.uniform(0.1, 0.2) * torch.arange(N)
     offset, scale = 2 + trial.rand(N).double(), torch.linspace(1, trial.uniform(3, 5), N).double()
     process = RBF(trial.uniform(0.5, 0.7))(x.double()[:, None]) + 1e-6 * torch.eye(N).double()
-    f = offset + scale * (trial.randn(S, N) @ torch.linalg.cholesky(process).mT)
+    draws = trial.randn(S, N) @ torch.linalg.cholesky(process).mT
+    draws[:, -4] = draws[:, 0] + 0.3 * trial.randn(S)  # one far input goes with the first again
+    f = offset + scale * draws
     x = x.double()
     want = torch.corrcoef(f.mT)[0]
     correlation, length = trial.parts(trial.call(answer, f, x), "correlations", "length")
@@ -54,11 +56,17 @@ def correlation_length(answer: object, trial: Trial) -> None:
         ),
     }
     also = [products / (centred.std(0) * centred[:, 0].std())]  # divisors mixed: close enough to be meant
-    trial.reject_mistakes(correlation, want, mistakes, also=also)
+    trial.reject_mistakes(correlation, want, mistakes, also=also, scale=1.0)
     trial.expect_shape(correlation, (N,), "One correlation for each input is asked for.")
-    trial.expect_close(correlation, want, "These are not the correlations over draws.", also=also)
-    first = int((want < 0.5).nonzero()[0])
+    trial.expect_close(correlation, want, "These are not the correlations over draws.", also=also, scale=1.0)
+    first, above = int((want < 0.5).nonzero()[0]), want >= 0.5
     mistakes = {
+        "Take the *first* input whose correlation is below ½; further on it may rise again.": (
+            x[int(above.nonzero()[-1]) + 1] - x[0],
+            x[int(above.nonzero()[-1])] - x[0],
+            x[int(above.sum())] - x[0],
+        ),
+        "That is how often the correlation is above ½; the length is a distance.": float(above.sum()),
         "That is the number of the input; the length is a distance.": first,
         "That is the place; the length is its distance from x[0].": x[first],
         "One input too short: take the first input whose correlation is below ½.": x[first - 1] - x[0],

@@ -113,9 +113,10 @@ def which_posterior(answer: object, trial: Trial) -> None:
 )
 def networks_for_accuracy(answer: object, trial: Trial) -> None:
     """J = ceil((spread / tolerance)^2)."""
-    spread, tolerance = trial.uniform(0.3, 2.0), trial.uniform(0.02, 0.1)
+    # neither a whole number nor within rounding of one
+    exact, tolerance = trial.integer(20, 2000) + trial.uniform(0.1, 0.9), trial.uniform(0.02, 0.1)
+    spread = tolerance * math.sqrt(exact)
     got = trial.call(answer, spread, tolerance)
-    exact = (spread / tolerance) ** 2
     mistakes = {
         "The error falls with the root of J, so J grows with the square.": (
             math.ceil(spread / tolerance),
@@ -126,4 +127,8 @@ def networks_for_accuracy(answer: object, trial: Trial) -> None:
         "The ratio is upside down.": math.ceil((tolerance / spread) ** 2),
     }
     message = "spread / √J should just be within the tolerance."
-    trial.judge(got, math.ceil(exact), mistakes, message, rtol=1e-12)
+    trial.judge(got, math.ceil(exact), mistakes, message, rtol=1e-6, scale=0.0)
+    whole = 2 ** trial.integer(1, 4)  # powers of two: exact in floating point
+    got = trial.call(answer, 0.5 * whole, 0.5)
+    mistakes = {"One too many where the ratio is a whole number: that many just suffice.": whole**2 + 1}
+    trial.judge(got, whole**2, mistakes, message, rtol=1e-6)
