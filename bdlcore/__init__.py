@@ -19,7 +19,7 @@ Noise and prior scales are standard deviations. Randomness is an explicit seed o
 
 from importlib import import_module
 
-from . import data, nets
+from . import data, dynamics, nets
 from .curvature.spectra import (
     curvature_eigenvalues,
     curvature_matrix,
@@ -122,6 +122,7 @@ __all__ = [
     "deep_image_prior",
     "demo",
     "disagreement",
+    "dynamics",
     "effective_dimension",
     "ensemble",
     "error_products",

@@ -15,6 +15,7 @@ ROOMS = (
     "evaluation",
     "inference",
     "curvature",
+    "dynamics",
     "exact",
     "notebook",
     "restoration",
