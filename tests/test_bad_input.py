@@ -172,8 +172,8 @@ ELSEWHERE = {
     "KernelSpectrum", "LaplacePosterior", "Layout", "LinearPosterior", "MeanField", "Model", "Posterior",
     "Restoration", "Setup", "Stack", "SwagState", "TemperatureSweep", "ViewAverage", "agreement",
     "best_temperature", "claim", "concatenate", "corruptions", "data", "demo", "dynamics", "ess", "inpainting_studio",
-    "lanczos", "load_image", "nets", "path_norm", "photo", "plane_through", "plots", "prior_functions", "rhat", "rotations",
-    "sample_gp_prior", "sample_hmc", "setup", "ssim", "total_variation",
+    "lanczos", "load_image", "nets", "path_norm", "photo", "plane_through", "plots", "prior_functions", "rhat",
+    "rotations", "sample_gp_prior", "sample_hmc", "setup", "ssim", "total_variation",
 }  # fmt: skip
 
 
