@@ -3,14 +3,14 @@
 # Choices, given as `make lab NAME=value`:
 #   PYTHON=python3.12     the Python to build on (default: the first suitable one found)
 #   TORCH=cpu             PyTorch's CPU build on Linux: smaller; other values as for uv's --torch-backend
-#   LABFLAGS=--no-browser, PYTESTFLAGS='-k hmc', NOTEBOOKS=lessons/…, SEEDS=5, SOAKFLAGS=--fresh, PINFLAGS=--upgrade
+#   LABFLAGS=--no-browser, PYTESTFLAGS='-k hmc', NOTEBOOKS=lessons/…, SETS=10, SOAKFLAGS=--fresh, PINFLAGS=--upgrade
 
 PYTHON ?=
 TORCH ?=
 LABFLAGS ?=
 PYTESTFLAGS ?=
 NOTEBOOKS ?=
-SEEDS ?= 5
+SETS ?= 10
 SOAKFLAGS ?=
 PINFLAGS ?=
 
@@ -22,7 +22,7 @@ SETUP = $(or $(ANY_PYTHON),$(error No Python 3.8 or newer was found. Install Pyt
 RUN = .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help env env-test env-reference lab test reference exercises readme reseed soak execute bench lint format pins clean
+.PHONY: help env env-test env-reference lab test reference exercises readme confirm soak execute bench lint format pins clean
 
 help: ## Show this list
 	@echo 'make lab and make test are all you need; each sets up everything on its first run.'
@@ -56,11 +56,11 @@ exercises: env-test ## Write exercises/ from solutions/
 execute: env-test ## Run lessons and solutions top to bottom and store their outputs (NOTEBOOKS=… for some)
 	$(RUN) tools/execute_notebooks.py $(NOTEBOOKS)
 
-readme: env-test ## Write README's claims table, course map and kill score from the notebooks
+readme: env-test ## Write README, CLAIMS.md and docs from the notebooks and their confirmation
 	$(RUN) tools/update_readme.py
 
-reseed: env-test ## Run every lesson on SEEDS fresh seeds and report how often each verdict holds
-	$(RUN) tools/reseed.py $(SEEDS) $(NOTEBOOKS)
+confirm: env-test ## Run lessons on SETS sets of fresh seeds and store what becomes of each verdict
+	$(RUN) tools/confirm.py --sets $(SETS) $(NOTEBOOKS)
 
 soak: env-test ## Run the unit tests on other random streams and instruction sets, and report what fails
 	$(RUN) tools/soak.py $(SOAKFLAGS)

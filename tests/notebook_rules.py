@@ -15,7 +15,7 @@ import nbformat
 from execute_notebooks import ROOT, TREES, WIDGET, state_time
 from nbformat import NotebookNode
 
-from bdlcore.notebook.claims import stored_claims
+from bdlcore.notebook.claims import MIME, stored_claims
 
 MACHINE_PATH = re.compile(
     r"(?<![\w./~-])/(?:home|Users|root|tmp|private|var|mnt|opt|srv|work|workspace|content)/\S+"
@@ -189,6 +189,18 @@ def states_a_claim(notebook: Notebook) -> Iterator[str]:
         yield str(error)
 
 
+def claims_planned(notebook: Notebook) -> Iterator[str]:
+    """Its claims were written down, with their thresholds, in `bdl.claims`; and all that were are still there."""
+    measured = {
+        output.data[MIME]["name"] for _, output in outputs(notebook.node) if MIME in output.get("data", {})
+    }
+    plan = notebook.node.metadata.get("bdl", {}).get("claims")
+    if measured and not plan:
+        yield "does not list its claims and their thresholds in its metadata (bdl.claims)"
+    for name in (plan or {}).keys() - measured:
+        yield f"planned the claim {name}, which it does not measure: a claim that failed stays"
+
+
 EVERYWHERE = (
     valid,
     ids_unique,
@@ -201,6 +213,7 @@ EVERYWHERE = (
 RULES: dict[str, tuple[Callable[[Notebook], Iterator[str]], ...]] = {
     "lessons": (
         *EVERYWHERE, executed_in_order, quiet, title_asks, time_stated, shows_a_figure, has_a_live_demo, states_a_claim,
+        claims_planned,
     ),
     "solutions": (*EVERYWHERE, executed_in_order, quiet),
     "exercises": (*EVERYWHERE, untouched),

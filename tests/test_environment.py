@@ -127,7 +127,7 @@ def test_no_download_address_is_recorded(name):
 
 def test_make_help_lists_every_target():
     out = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for target in "lab test reference exercises execute readme reseed bench lint format pins clean".split():
+    for target in "lab test reference exercises execute readme confirm bench lint format pins clean".split():
         assert f"make {target} " in out
 
 

@@ -21,9 +21,11 @@ def test_notebooks_are_where_they_belong():
     assert misplaced() == []
 
 
-@pytest.mark.parametrize("page", sorted(ROOT.glob("*.md")), ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]), ids=lambda page: page.name
+)
 def test_links_of_pages_lead_somewhere(page):
-    assert list(dead_links(page.read_text(encoding="utf-8"), ROOT)) == []
+    assert list(dead_links(page.read_text(encoding="utf-8"), page.parent)) == []
 
 
 # --- each rule, on a notebook that breaks only it ---
@@ -57,14 +59,17 @@ def good(tmp_path, monkeypatch):
     """A lesson that keeps every rule, and a function that says what is wrong with a changed copy of it."""
     topic = "1_unit/01_one.ipynb"
     monkeypatch.setenv("JPY_SESSION_NAME", f"lessons/{topic}")
-    record = claim("gain", "It gains.", [1.0, 1.1, 1.2], quantity="gain", above=0, seeds=range(3)).record()
+    gains = [1.0, 1.1, 1.2, 1.0, 0.9]
+    record = claim(
+        "gain", "It gains.", gains, quantity="gain", above=0, seeds=range(5), varies="data set"
+    ).record()
     lesson = {
         "nbformat": 4,
         "nbformat_minor": 5,
         "metadata": {
             "kernelspec": {"name": "python3", "display_name": "Python 3"},
             "language_info": {"name": "python"},
-            "bdl": {"seconds": 40},
+            "bdl": {"seconds": 40, "claims": {"gain": {"above": 0.0}}},
         },
         "cells": [
             markdown(
@@ -121,6 +126,7 @@ def add_text(text):
 
 def without_claim(notebook):
     del notebook["cells"][2]["outputs"][0]
+    notebook["metadata"]["bdl"].pop("claims", None)
 
 
 ERROR = {"output_type": "error", "ename": "ValueError", "evalue": "no", "traceback": []}
@@ -176,14 +182,23 @@ BROKEN = {
         change_cell(0, source=state_time("# It does", 40)),
         "has a title that is not a question: '# It does'",
     ),
-    "no time": (lambda nb: nb["metadata"].pop("bdl"), "does not state its time"),
+    "no time": (lambda nb: nb["metadata"]["bdl"].pop("seconds"), "does not state its time"),
     "other time": (
-        lambda nb: nb["metadata"].update(bdl={"seconds": 400}),
+        lambda nb: nb["metadata"]["bdl"].update(seconds=400),
         "states another time in its title cell",
     ),
     "no figure": (lambda nb: nb["cells"][1]["outputs"].clear(), "stores no figure"),
     "no demo": (change_cell(1, source=["draw()"]), "has no live demo"),
     "no claim": (without_claim, "states no claim"),
+    "no unit": (
+        lambda nb: nb["cells"][2]["outputs"][0]["data"][MIME].pop("varies"),
+        "does not say what varies from value to value",
+    ),
+    "no plan": (lambda nb: nb["metadata"]["bdl"].pop("claims"), "does not list its claims"),
+    "lost claim": (
+        lambda nb: nb["metadata"]["bdl"]["claims"].update(loss={"below": 0.0}),
+        "planned the claim loss, which it does not measure",
+    ),
     "other verdict": (
         lambda nb: nb["cells"][2]["outputs"][0]["data"][MIME].update(verdict="contradicted"),
         "instead of editing its outputs",

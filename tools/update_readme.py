@@ -1,121 +1,82 @@
-"""Write README's sections that come from the notebooks: course map, claims table, kill score.
+"""Write what the pages take from the notebooks: README, CLAIMS.md, docs/teaching.md and the pictures in docs/.
 
     python tools/update_readme.py            rewrite them
-    python tools/update_readme.py --check    fail, and show the difference, if they are out of date
+    python tools/update_readme.py --check    fail, and show the difference, if one is out of date
 
-A section stands between `<!-- BEGIN name ... -->` and `<!-- END name -->`. Everything in it is read from what is
-stored: questions, minutes and claims from the executed lessons, the kill score by running the exercise checks.
+README.md and docs/teaching.md have sections between `<!-- BEGIN name ... -->` and `<!-- END name -->`; CLAIMS.md and
+the pictures are written as a whole. Everything is read from what is stored: questions, minutes, claims and figures
+from the executed lessons, confirmations from confirmation/, the kill score by running the exercise checks.
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
 import difflib
-import html
-import json
 import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from execute_notebooks import ROOT, notebooks, spoken
+import claims_page
+from claims_page import OutOfDate, cell, number_of, question, read_notebook, rows_of, tally
+from execute_notebooks import ROOT, notebooks
 
-from bdlcore.notebook.claims import SYMBOLS, Claim, stored_claims
-
-VERDICTS = ("holds", "not shown", "contradicted")
-MEANINGS = {
-    "holds": "the 95 % confidence bound of the mean over seeds is on the claimed side",
-    "not shown": "these seeds do not decide it",
-    "contradicted": "the bound is on the other side",
-}
-
-
-class OutOfDate(Exception):
-    """README or a notebook is not in the state that it should be in; the message says what to do."""
+FIRST_FIGURE = "docs/one_network_or_many.png"  # of the first lesson, as it is stored there
 
 
 def course_map(root: Path = ROOT) -> str:
-    """One row a lesson: its question, run time, exercises and solutions."""
-    lines = ["| | lesson | runs in | |", "|---|---|---|---|"]
+    """One row a lesson: its question, its exercises, its minutes and the lessons that it needs."""
+    lines = ["| | question | minutes | needs |", "|---|---|--:|---|"]
     for path in notebooks("lessons", root=root):
-        relative = path.relative_to(root / "lessons")
-        notebook = json.loads(path.read_text(encoding="utf-8"))
+        relative = path.relative_to(root / "lessons").as_posix()
+        notebook = read_notebook(path)
         seconds = notebook["metadata"].get("bdl", {}).get("seconds")
         if seconds is None:
             raise OutOfDate(
                 f"{relative} has no measured time. Run tools/execute_notebooks.py lessons/{relative}"
             )
-        practice = [
-            f"[{tree}]({tree}/{relative.as_posix()})"
-            for tree in ("exercises", "solutions")
-            if (root / tree / relative).exists()
-        ]
-        link = f"[{_cell(question(notebook))}](lessons/{relative.as_posix()})"
-        lines.append(f"| {_number(path)} | {link} | {spoken(seconds)} | {' · '.join(practice)} |")
+        link = f"[{cell(question(notebook))}](lessons/{relative})"
+        if (root / "exercises" / relative).exists():
+            link += f" · [exercises](exercises/{relative})"
+        lines.append(f"| {number_of(path)} | {link} | {seconds / 60:.1f} | {', '.join(needs(notebook))} |")
     return "\n".join(lines)
 
 
-def question(notebook: dict) -> str:
-    """A notebook's title: the first heading of its first cell."""
-    source = "".join(notebook["cells"][0]["source"]) if notebook["cells"] else ""
-    heading = re.search(r"^# +(.+?)\s*$", source, flags=re.MULTILINE)
-    if not heading:
-        raise OutOfDate("A notebook's first cell must begin with a title: a line that starts with '# '.")
-    return heading[1]
+def needs(notebook: dict) -> list[str]:
+    """The numbers of the lessons that a title cell's *You need* links to; those that only help are left out."""
+    title = "".join(notebook["cells"][0]["source"])
+    paragraph = re.search(r"^\*\*You need\*\*.*?(?=\n\n|\Z)", title, flags=re.MULTILINE | re.DOTALL)
+    if not paragraph:
+        return []
+    sentences = re.split(r"(?<=[.)])\s+(?=[A-Z\[])", paragraph[0])
+    asked = " ".join(sentence for sentence in sentences if " helps" not in sentence)
+    return list(dict.fromkeys(re.findall(r"\((?:[^()]*/)?(\d\d)_\w+\.ipynb\)", asked)))
 
 
-def claims_table(root: Path = ROOT) -> str:
-    """Every claim with its number and verdict: first those that failed, then those of each lesson, folded."""
-    rows: list[tuple[Path, Claim]] = []
-    for path in notebooks("lessons", root=root):
-        rows += [(path.relative_to(root), claim) for claim in stored_claims(path)]
-    twice = [name for name, n in Counter(claim.name for _, claim in rows).items() if n > 1]
-    if twice:
-        raise OutOfDate(f"Claims of different lessons share a name: {', '.join(twice)}. Rename all but one.")
+def claims_summary(root: Path = ROOT) -> str:
+    """How many claims came to which verdict, their picture, and the way to each of them."""
+    rows = rows_of(root)
     if not rows:
         return "No lesson has measured a claim yet."
-
-    scales = sorted({claim.scale for _, claim in rows})
-    counts = Counter(claim.verdict for _, claim in rows)
-    total = ", ".join(f"{verdict} **{counts[verdict]}**" for verdict in VERDICTS)
-    lines = [f"{len(rows)} claims measured at {' and '.join(scales)} scale: {total}.", ""]
-    lines += [f"- {SYMBOLS[verdict]} {verdict}: {MEANINGS[verdict]}." for verdict in VERDICTS]
-    failed = [row for row in rows if row[1].verdict != "holds"]
-    if failed:
-        lines += ["", "**What did not show, or came out the other way:**", "", *_claim_rows(failed)]
-    lines += ["", "**All claims, by lesson** (open one to see its numbers):"]
-    for path in dict.fromkeys(path for path, _ in rows):
-        own = [row for row in rows if row[0] == path]
-        tally = Counter(claim.verdict for _, claim in own)
-        summary = ", ".join(f"{tally[verdict]} {verdict}" for verdict in VERDICTS if tally[verdict])
-        title = html.escape(
-            f"{_number(path)} {question(json.loads((root / path).read_text(encoding='utf-8')))}".strip()
-        )
-        lines += [
-            "",
-            f"<details><summary>{title} — {summary}</summary>",
-            "",
-            *_claim_rows(own),
-            "",
-            "</details>",
-        ]
-    lines += ["", "The column *seeds* counts those that are on the claimed side by themselves."]
-    return "\n".join(lines)
+    failed = len(rows) - Counter(row.verdict for row in rows)["holds"]
+    confirmed = sum(row.enough for row in rows)
+    return (
+        f"**{len(rows)} claims: {tally(rows)}.** {confirmed} of them are confirmed on seeds that had no part in "
+        f"writing. Each in a line, the [{failed} that do not hold first](CLAIMS.md#by-verdict).\n\n"
+        f"[![A dot for each claim, by lesson and verdict]({claims_page.PICTURES}/all.svg)](CLAIMS.md)"
+    )
 
 
-def _claim_rows(rows: Iterable[tuple[Path, Claim]]) -> list[str]:
-    """A table of claims."""
-    lines = ["| verdict | claim | measured, mean ± sd over seeds | seeds | lesson |", "|---|---|---|---|---|"]
-    for path, claim in rows:
-        regime = f" *({_cell(claim.regime)})*" if claim.regime else ""
-        measured = f"{_cell(claim.quantity)}: **{_cell(claim.number)}**; {_cell(claim.evidence)}"
-        right = f"{round(claim.share * len(claim.seeds))} of {len(claim.seeds)}"
-        lesson = f"[{_number(path) or path.stem}]({path.as_posix()})"
-        verdict = f"{SYMBOLS[claim.verdict]} {claim.verdict}"
-        verdict = verdict if claim.verdict == "holds" else f"**{verdict}**"
-        lines.append(f"| {verdict} | {_cell(claim.statement)}{regime} | {measured} | {right} | {lesson} |")
-    return lines
+def first_figure(root: Path = ROOT) -> bytes:
+    """The first picture that the first lesson stores."""
+    for path in notebooks("lessons", root=root)[:1]:
+        for each in read_notebook(path)["cells"]:
+            for output in each.get("outputs", []):
+                if picture := output.get("data", {}).get("image/png"):
+                    return base64.b64decode("".join(picture))
+    raise OutOfDate("The first lesson stores no figure. Run tools/execute_notebooks.py on it.")
 
 
 def kill_score(root: Path = ROOT) -> str:
@@ -134,71 +95,88 @@ def kill_score_table(scores: Sequence[tuple[str, int, int, int, int]]) -> str:
         "|---|--:|--:|--:|",
     ]
     for lesson, exercises, right, wrong, killed in scores:
-        link = f"[{Path(lesson).name}](exercises/{lesson}.ipynb)"
+        link = f"[{Path(lesson).name}](../exercises/{lesson}.ipynb)"  # as seen from docs/
         lines.append(f"| {link} | {exercises} | {right} | {killed} of {wrong} |")
     exercises, right, wrong, killed = (sum(score[i] for score in scores) for i in range(1, 5))
     lines.append(f"| **all** | **{exercises}** | **{right}** | **{killed} of {wrong}** |")
     return "\n".join(lines)
 
 
-SECTIONS: dict[str, Callable[[Path], str]] = {
-    "course-map": course_map,
-    "claims": claims_table,
-    "kill-score": kill_score,
+SECTIONS: dict[str, dict[str, Callable[[Path], str]]] = {
+    "README.md": {"course-map": course_map, "claims": claims_summary},
+    "docs/teaching.md": {"kill-score": kill_score},
 }
 
 
-def updated(readme: str, root: Path = ROOT, sections: Mapping[str, Callable[[Path], str]] = SECTIONS) -> str:
-    """The text of README with the generated sections written anew."""
+def updated(
+    text: str, root: Path = ROOT, sections: Mapping[str, Callable[[Path], str]] = SECTIONS["README.md"]
+) -> str:
+    """The text of a page with the generated sections written anew."""
     for name, write in sections.items():
         begin, end = rf"<!-- BEGIN {name}\b.*?-->", rf"<!-- END {name} -->"
-        section = re.findall(rf"{begin}.*?{end}", readme, flags=re.DOTALL)
+        section = re.findall(rf"{begin}.*?{end}", text, flags=re.DOTALL)
         if len(section) != 1:
             raise OutOfDate(
-                f"README.md must have exactly one section {name}, found {len(section)}. Put these two lines where "
+                f"The page must have exactly one section {name}, found {len(section)}. Put these two lines where "
                 f"it belongs:\n  <!-- BEGIN {name}: written by tools/update_readme.py -->\n  <!-- END {name} -->"
             )
         opening = re.match(begin, section[0], flags=re.DOTALL)[0]
-        readme = readme.replace(section[0], f"{opening}\n\n{write(root)}\n\n<!-- END {name} -->")
-    return readme
+        text = text.replace(section[0], f"{opening}\n\n{write(root)}\n\n<!-- END {name} -->")
+    return text
 
 
-def _number(lesson: Path) -> str:
-    return re.match(r"\d*", lesson.name)[0]
+def current_files(
+    root: Path = ROOT, sections: Mapping[str, Mapping[str, Callable[[Path], str]]] = SECTIONS
+) -> dict[str, bytes]:
+    """Every generated file as it should be, by its path in the repository."""
+    files: dict[str, bytes] = {}
+    for name, parts in sections.items():
+        if not (root / name).exists():
+            raise OutOfDate(f"{root / name} does not exist.")
+        files[name] = updated((root / name).read_text(encoding="utf-8"), root, parts).encode()
+    files["CLAIMS.md"] = claims_page.page(root).encode()
+    files[FIRST_FIGURE] = first_figure(root)
+    return files | {name: picture.encode() for name, picture in claims_page.pictures(root).items()}
 
 
-def _cell(text: str) -> str:
-    """Text that stays inside one cell of a Markdown table."""
-    return re.sub(r"\s+", " ", text).replace("|", r"\|")
+def difference(name: str, stored: bytes, current: bytes) -> str:
+    """What changed in a page, line by line; of a picture only that it did."""
+    if name.endswith((".png", ".svg")):
+        return f"{name} has changed"
+    lines = (content.decode().splitlines() for content in (stored, current))
+    return "\n".join(difflib.unified_diff(*lines, f"{name}, stored", f"{name}, current", lineterm=""))
 
 
 def main(arguments: Iterable[str] | None = None, root: Path = ROOT) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--check", action="store_true", help="change nothing; fail if README is out of date")
+    parser.add_argument("--check", action="store_true", help="change nothing; fail if a page is out of date")
     options = parser.parse_args(arguments)
-    readme = root / "README.md"
     try:
-        if not readme.exists():
-            raise OutOfDate(f"{readme} does not exist.")
-        stored = readme.read_text(encoding="utf-8")
-        current = updated(stored, root)
+        files = current_files(root)
     except (OutOfDate, ValueError) as problem:
         print(problem, file=sys.stderr)
         return 1
-    if stored == current:
-        print("README.md is up to date.")
+    stored = {name: (root / name).read_bytes() if (root / name).exists() else b"" for name in files}
+    changed = [name for name in files if stored[name] != files[name]]
+    left_over = {
+        path.relative_to(root).as_posix() for path in (root / claims_page.PICTURES).glob("*.svg")
+    } - {*files}
+    if not changed and not left_over:
+        print("README.md, CLAIMS.md and docs/ are up to date.")
         return 0
     if options.check:
-        print("README.md is out of date: run `make readme`.", file=sys.stderr)
-        changes = difflib.unified_diff(
-            stored.splitlines(), current.splitlines(), "stored", "current", lineterm=""
-        )
-        print(*changes, sep="\n", file=sys.stderr)
+        print("Pages are out of date: run `make readme`.", file=sys.stderr)
+        for name in changed:
+            print(difference(name, stored[name], files[name]), file=sys.stderr)
         return 1
-    readme.write_text(current, encoding="utf-8")
-    print("README.md is written.")
+    for name in changed:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(files[name])
+    for name in left_over:
+        (root / name).unlink()
+    print(f"Written: {', '.join([*changed, *sorted(left_over)])}.")
     return 0
 
 

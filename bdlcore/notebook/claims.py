@@ -190,6 +190,21 @@ class Claim:
             said.append(f"worst R-hat {self.rhat:.3g}, line {self.rhat_limit:g}")
         return "; ".join(said)
 
+    def again(
+        self,
+        values: Sequence[float],
+        seeds: Sequence[int | str],
+        *,
+        seed_shift: int,
+        clusters: Sequence[int | str] | None = None,
+        at_edge: Sequence[str] | None = None,
+        rhat: float | None = None,
+    ) -> Claim:
+        """The same claim, measured by another run of its lesson."""
+        found = {"values": values, "seeds": seeds, "seed_shift": seed_shift, "clusters": clusters}
+        found |= {"at_edge": at_edge, "rhat": rhat, self.rule: self.threshold}
+        return _measure(**{field: getattr(self, field) for field in _GIVEN} | found)
+
     def record(self) -> dict[str, Any]:
         """Everything as plain JSON types: what is stored in the notebook."""
         return json.loads(json.dumps(asdict(self), allow_nan=False))
@@ -200,6 +215,11 @@ class Claim:
 
         Raises ValueError when what the record says differs from what its values say.
         """
+        if "values" in record and not record.get("varies"):
+            raise ValueError(
+                f"Claim {record.get('name')!r} does not say what varies from value to value. State it with varies=, "
+                "and execute the notebook again."
+            )
         try:
             claim = _measure(
                 **{record["rule"]: record["threshold"]}, **{name: record[name] for name in _GIVEN}
@@ -350,7 +370,7 @@ def combined(runs: Sequence[Claim]) -> Claim:
     rhats = sorted(run.rhat for run in runs if run.rhat is not None)
     edges = [edge for run in runs for edge in run.at_edge or [""] * len(run.values)]
     return _measure(
-        **{field: getattr(first, field) for field in _GIVEN if field not in ("at_edge", "clusters", "rhat")}
+        **{field: getattr(first, field) for field in _GIVEN}
         | {
             first.rule: first.threshold,
             "values": [value for run in runs for value in run.values],

@@ -1,0 +1,278 @@
+"""Run lessons on seeds that had no part in writing them, and keep every value: `confirm.py [PATH ...] [--sets N]`.
+
+A *set* is one run of a lesson with BDL_SEED = 101, 102, …, which shifts all of its seeds; 1 to 100 are for trying
+things out. What a lesson's sets gave is one file, confirmation/<lesson>.json: each value of each claim, the versions
+and the processor, and a digest of the lesson's code. Sets that are there are not run again, so this resumes. When
+the code changes, the sets that it was seen on are spent, and the next run takes the next unused ones.
+
+The verdict that CLAIMS.md publishes rests on the values of all sets together (`confirmed`). A set that ends in an
+error counts as one in which the verdict was not the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import sys
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+from execute_notebooks import FAILURES, ROOT, execute, notebooks
+from nbclient.exceptions import CellExecutionError
+
+from bdlcore.notebook.claims import DECIDED, Claim, combined, stored_claims
+
+FOLDER = "confirmation"
+FIRST_SET = 101
+ENOUGH_SETS = 10
+SAME_SHARE = 0.9  # of the sets must come to a verdict that is published
+PACKAGES = ("torch", "numpy", "scipy", "scikit-learn")
+# what differs from one set to the next; the rest is the lesson's
+MEASURED = ("values", "seeds", "clusters", "at_edge", "rhat")
+
+
+@dataclass
+class Confirmation:
+    """What is stored of one lesson's sets. `spent` are sets on which earlier code was seen."""
+
+    lesson: str
+    digest: str
+    spent: list[int] = field(default_factory=list)
+    sets: dict[int, dict] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: Path) -> Confirmation | None:
+        """What the file holds, or None where there is none."""
+        if not path.exists():
+            return None
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            sets = {int(number): result for number, result in stored["sets"].items()}
+            return cls(stored["lesson"], stored["digest"], stored["spent"], sets)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{path} is no confirmation: {error!r}. Remove it and run make confirm."
+            ) from error
+
+    def store(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sets = {str(number): self.sets[number] for number in sorted(self.sets)}
+        head = {"lesson": self.lesson, "digest": self.digest, "spent": sorted(self.spent)}
+        lines = ",\n".join(f"  {json.dumps(number)}: {json.dumps(result)}" for number, result in sets.items())
+        text = json.dumps(head)[:-1] + f', "sets": {{\n{lines}\n}}}}\n'
+        unfinished = path.with_name(path.name + ".tmp")
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.replace(path)
+
+    def of(self, digest: str) -> Confirmation:
+        """This for code of that digest: if the code is another, its sets are spent."""
+        if digest == self.digest:
+            return self
+        return Confirmation(self.lesson, digest, sorted({*self.spent, *self.sets}))
+
+    def missing(self, wanted: int) -> list[int]:
+        """The numbers of the sets that are still to be run, so that there are `wanted`."""
+        unused = (n for n in range(FIRST_SET, sys.maxsize) if n not in self.spent and n not in self.sets)
+        return [next(unused) for _ in range(wanted - len(self.sets))]
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """A claim after its confirmation.
+
+    `overall` is the claim over the values of all sets, `same` in how many of the `sets` its verdict came out.
+    `verdict` is what is published: that of `overall`, unless it is a decided one that fewer than nine of ten sets
+    come to; it then is "not shown".
+    """
+
+    overall: Claim
+    sets: int
+    same: int
+
+    @property
+    def verdict(self) -> str:
+        unstable = self.same < SAME_SHARE * self.sets
+        return "not shown" if unstable and self.overall.verdict in DECIDED else self.overall.verdict
+
+
+def digest(notebook: Mapping) -> str:
+    """A digest of a notebook's code, which its outputs and texts have no part in."""
+    code = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    return hashlib.sha256("\0".join(code).encode()).hexdigest()[:16]
+
+
+def file_of(lesson: Path, root: Path = ROOT) -> Path:
+    """Where the confirmation of a lesson is kept."""
+    return (root / FOLDER / lesson.resolve().relative_to((root / "lessons").resolve())).with_suffix(".json")
+
+
+def confirmed(claim: Claim, confirmation: Confirmation) -> Confirmed | None:
+    """One claim of a lesson over all sets, or None where no set has measured it.
+
+    Raises ValueError where a stored verdict is not that of its values.
+    """
+    runs = []
+    for number, result in confirmation.sets.items():
+        found = result.get("claims", {}).get(claim.name)
+        if found is None:
+            continue
+        run = claim.again(**{name: found.get(name) for name in MEASURED}, seed_shift=1000 * number)
+        if run.verdict != found["verdict"]:
+            raise ValueError(
+                f"Set {number} of {claim.lesson} stores {claim.name!r} as {found['verdict']!r}, but its values give "
+                f"{run.verdict!r}. Remove the set and run make confirm."
+            )
+        runs.append(run)
+    if not runs:
+        return None
+    overall = combined(runs)
+    same = sum(leaning(run) == overall.verdict for run in runs)
+    return Confirmed(overall, len(confirmation.sets), same)
+
+
+def leaning(run: Claim) -> str:
+    """A run's verdict; where it has too few values for one, the side on which its mean lies."""
+    if run.verdict != "observation":
+        return run.verdict
+    low, high = {"above": (run.threshold, None), "below": (None, run.threshold)}.get(run.rule, run.threshold)
+    inside = (low is None or run.mean > low) and (high is None or run.mean < high)
+    return "holds" if inside else "contradicted"
+
+
+def result_of(claims: Sequence[Claim], seconds: float) -> dict:
+    """What is stored of one set."""
+    kept = {}
+    for claim in claims:
+        record = claim.record()
+        kept[claim.name] = {name: record[name] for name in MEASURED if record[name] is not None}
+        kept[claim.name]["verdict"] = claim.verdict
+    return {"seconds": round(seconds), **where(), "claims": kept}
+
+
+def where() -> dict[str, str]:
+    """The versions and the processor that a set ran on."""
+    versions = [f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in PACKAGES)]
+    return {"versions": ", ".join(versions), "processor": processor()}
+
+
+def processor() -> str:
+    """Its name where the system tells it, else its kind."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def run_set(path: Path, number: int) -> dict | None:
+    """What one set gives; None where the run itself broke off, so that it is tried again another time."""
+    try:
+        notebook, seconds = execute(path, seed=number)
+    except CellExecutionError as error:
+        return {"failed": f"{error.ename}: {error.evalue}", **where()}
+    except FAILURES:
+        return None
+    return result_of(stored_claims(notebook), seconds)
+
+
+def table(rows: Iterable[tuple[Claim, Confirmed | None]]) -> str:
+    """The least stable claims first, as a Markdown table, which reads well in a terminal too."""
+    head = ("claim", "in the lesson", "over all values", "same in", "mean ± sd", "lesson")
+    known = [(claim, found) for claim, found in rows if found]
+    body = [
+        (
+            claim.name,
+            claim.verdict,
+            found.overall.verdict,
+            f"{found.same} of {found.sets}",
+            found.overall.number,
+            claim.lesson,
+        )
+        for claim, found in sorted(known, key=lambda row: (row[1].same / row[1].sets, row[0].lesson))
+    ]
+    widths = [max(len(line[i]) for line in (head, *body)) for i in range(len(head))]
+    rule = tuple("-" * width for width in widths)
+    return "\n".join(
+        "| " + " | ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) + " |"
+        for line in (head, rule, *body)
+    )
+
+
+def main(arguments: Iterable[str] | None = None, root: Path = ROOT) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "paths", nargs="*", type=Path, metavar="PATH", help="lessons or folders (default: all)"
+    )
+    parser.add_argument(
+        "--sets", type=int, default=ENOUGH_SETS, help=f"sets of each lesson (default: {ENOUGH_SETS})"
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count(), help="lessons at a time (default: one a core)"
+    )
+    options = parser.parse_args(arguments)
+    if options.sets < 1 or options.jobs < 1:
+        parser.error("--sets and --jobs must be at least 1")
+    missing = [path for path in options.paths if not path.exists()]
+    if missing:
+        parser.error(f"no such file or folder: {', '.join(map(str, missing))}")
+    paths = notebooks(*[str(path.resolve()) for path in options.paths] or ["lessons"], root=root)
+    if not paths:
+        parser.error("found no lessons there")
+
+    confirmations: dict[Path, Confirmation] = {}
+    for path in paths:
+        code = digest(json.loads(path.read_text(encoding="utf-8")))
+        stored = Confirmation.load(file_of(path, root))
+        lesson = path.relative_to(root / "lessons").with_suffix("").as_posix()
+        confirmations[path] = stored.of(code) if stored else Confirmation(lesson, code)
+    writing = threading.Lock()
+
+    def work(number: int, path: Path) -> str:
+        """Run and keep one set; what to say of it."""
+        result = run_set(path, number)
+        if result is None:
+            return "FAILED: the run broke off"
+        with writing:
+            confirmations[path].sets[number] = result
+            confirmations[path].store(file_of(path, root))
+        failed = result.get("failed")
+        return f"FAILED: {failed}" if failed else f"{len(result['claims'])} claims, {result['seconds']} s"
+
+    failures = 0
+    with ThreadPoolExecutor(options.jobs) as pool:  # the work is done in the kernels
+        todo = sorted((n, path) for path in paths for n in confirmations[path].missing(options.sets))
+        print(
+            f"{sum(len(c.sets) for c in confirmations.values())} sets are there, {len(todo)} to run",
+            flush=True,
+        )
+        futures = {pool.submit(work, number, path): (number, path) for number, path in todo}
+        try:
+            for count, future in enumerate(as_completed(futures), start=1):
+                number, path = futures[future]
+                said = future.result()
+                failures += said.startswith("FAILED")
+                print(
+                    f"[{count}/{len(todo)}] {confirmations[path].lesson}, BDL_SEED={number}: {said}",
+                    flush=True,
+                )
+        except KeyboardInterrupt:
+            print("\nInterrupted: waiting for the sets that are running, which are kept.", flush=True)
+            pool.shutdown(cancel_futures=True)
+
+    rows = [(c, confirmed(c, confirmations[path])) for path in paths for c in stored_claims(path)]
+    print("\n" + table(rows))
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
