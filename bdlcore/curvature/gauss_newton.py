@@ -25,6 +25,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from .._support.devices import double, double_zeros
 from .._support.randomness import RowRandom
 from .jacobians import Jacobian
 
@@ -54,15 +55,13 @@ class Full:
         self.sizes, self.dim = jacobian.sizes, jacobian.dim
         rows = len(x) * outputs
         self.dual = rows < self.dim
-        float64 = {"dtype": torch.float64, "device": x.device}
-        self.rows = torch.empty(rows, self.dim, **float64) if self.dual else None
-        gram = None if self.dual else torch.zeros(self.dim, self.dim, **float64)
+        self.rows = double_zeros(rows, self.dim, device=x.device) if self.dual else None
+        gram = None if self.dual else double_zeros(self.dim, self.dim, device=x.device)
         for part, f, J in jacobian.chunks(theta, x, outputs):
-            B = (root(f).mT @ J).flatten(0, 1)
+            B = double((root(f).mT @ J).flatten(0, 1))
             if self.dual:
                 self.rows[part.start * outputs : part.start * outputs + len(B)] = B
             else:
-                B = B.double()
                 gram.addmm_(B.mT, B)
         self.gram = self.rows @ self.rows.mT if self.dual else gram
 
@@ -111,7 +110,7 @@ class Full:
         return 2 * cholesky(gram + _identity(gram)).diagonal().log().sum()
 
     def covariance(self, J: Tensor) -> Tensor:
-        J = J.double()
+        J = double(J)
         flat = J.flatten(0, 1)
         if self.dual:
             flat = self.rows @ flat.mT
@@ -121,11 +120,11 @@ class Full:
         return J @ J.mT - inner if self.dual else inner
 
     def sample(self, random: RowRandom) -> Tensor:
-        z = random.normal(self.dim).double()
+        z = double(random.normal(self.dim))
         if not self.dual:
             return torch.linalg.solve_triangular(self.root.mT, z.mT, upper=True).mT
         # a prior draw corrected by what it says of noisy pseudo-data (Matheron's rule)
-        surprise = z @ self.rows.mT + random.normal(len(self.rows)).double()
+        surprise = z @ self.rows.mT + double(random.normal(len(self.rows)))
         return z - torch.cholesky_solve(surprise.mT, self.root).mT @ self.rows
 
 
@@ -138,10 +137,10 @@ class Diagonal:
 
     def __init__(self, jacobian: Jacobian, theta: Tensor, x: Tensor, root: Root, outputs: int):
         self.sizes = jacobian.sizes
-        self.diagonal = torch.zeros(jacobian.dim, dtype=torch.float64, device=x.device)
+        self.diagonal = double_zeros(jacobian.dim, device=x.device)
         for _, f, J in jacobian.chunks(theta, x, outputs):
             B = root(f).mT @ J
-            self.diagonal += B.square_().sum((0, 1), dtype=torch.float64)
+            self.diagonal += double(B).square_().sum((0, 1))
 
     def state(self) -> dict[str, Tensor]:
         return {"diagonal": self.diagonal}
@@ -160,11 +159,11 @@ class Diagonal:
         return torch.log1p(scale.square() * self.diagonal).sum()
 
     def covariance(self, J: Tensor) -> Tensor:
-        J = J.double()
+        J = double(J)
         return (J / (1 + self.diagonal)) @ J.mT
 
     def sample(self, random: RowRandom) -> Tensor:
-        return random.normal(len(self.diagonal)).double() / (1 + self.diagonal).sqrt()
+        return double(random.normal(len(self.diagonal))) / (1 + self.diagonal).sqrt()
 
 
 def _identity(matrix: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .._support.devices import double
 from .._support.progress import progress
 from .._support.randomness import RowRandom
 from .gauss_newton import Root
@@ -42,7 +43,7 @@ class Kronecker:
             part = parts[i]
             f, passed = run(jacobian.model.network, jacobian.blocks, parameters, part)
             for layer, g in output_gradients(f, jacobian.blocks, passed, root(f.detach())).items():
-                a, g = self._whitened_inputs(layer, passed[layer].inputs), g.flatten(0, 2).double()
+                a, g = self._whitened_inputs(layer, passed[layer].inputs), double(g.flatten(0, 2))
                 share = len(part) / (len(x) * len(a))  # 1 / (N T)
                 P, Q = self.factors.get(layer, (0, 0))
                 self.factors[layer] = (P + a.mT @ a * share, Q + g.mT @ g)
@@ -64,7 +65,7 @@ class Kronecker:
     def _whitened_inputs(self, layer: str, a: Tensor) -> Tensor:
         """(N, T, I) inputs as (N T, I) or with a bias (N T, I + 1), float64, times the prior std of their weights."""
         block, stds = self.jacobian.blocks[layer], self.jacobian.stds
-        a = a.flatten(0, 1).double() * stds[block.weight]
+        a = double(a.flatten(0, 1)) * stds[block.weight]
         return a if block.bias is None else F.pad(a, (0, 1), value=stds[block.bias])
 
     @cached_property
@@ -93,13 +94,13 @@ class Kronecker:
     def covariance(self, J: Tensor) -> Tensor:
         total = 0
         for layer, (V, U, product) in self.eigen.items():
-            block = self._join(layer, J.double())
+            block = self._join(layer, double(J))
             half = (V.mT @ block @ U / (1 + product).sqrt()).flatten(2)
             total = total + half @ half.mT
         return total
 
     def sample(self, random: RowRandom) -> Tensor:
-        z = random.normal(self.jacobian.dim).double()
+        z = double(random.normal(self.jacobian.dim))
         draws = z.clone()
         for layer, (V, U, product) in self.eigen.items():
             block, slices = self.jacobian.blocks[layer], self.jacobian.slices

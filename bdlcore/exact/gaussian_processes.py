@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from .._support import files, validate
+from .._support.devices import double
 from .._support.randomness import generator
 from ..predictions.normal import NormalPredictive
 
@@ -87,7 +88,7 @@ class GaussianProcess:
     def functions(self, x: Tensor, draws: int = 100, seed: int | torch.Generator = 0) -> Tensor:
         """Functions drawn from the posterior, jointly over x (M, ...): (draws, M, C), without noise."""
         solved, K = self._solved(x), _evaluated(self.kernel, x, x)
-        covariance = K.double() - solved.mT @ solved
+        covariance = double(K) - solved.mT @ solved
         rounding = _rounding(
             K, len(K) + len(self.x)
         )  # a small difference of large numbers keeps their rounding
@@ -126,7 +127,7 @@ def gaussian_process(kernel: Kernel, x: Tensor, y: Tensor, *, noise_std: float |
     """
     started = time.perf_counter()
     validate.numbers("x", x, whole=True)
-    y = _columns("y", y, len(x)).double()
+    y = double(_columns("y", y, len(x)))
     validate.scale(
         "noise_std", noise_std, zero=True, hint="It is a standard deviation, the same for all data."
     )
@@ -152,7 +153,7 @@ def sample_gp_prior(
     """Functions drawn from the prior, jointly over x (N, ...): (draws, N, outputs), without noise."""
     K = _evaluated(kernel, x, x)
     _symmetric(K)
-    return _draws(K.double(), draws, outputs, seed, _rounding(K, len(K)))
+    return _draws(double(K), draws, outputs, seed, _rounding(K, len(K)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,7 +175,7 @@ class KernelSpectrum:
         """Of the kernel matrix of inputs x (N, ...)."""
         K = _evaluated(kernel, x, x)
         _symmetric(K)
-        values, vectors = torch.linalg.eigh(K.double())
+        values, vectors = torch.linalg.eigh(double(K))
         _semidefinite(values, _rounding(K, len(K)))
         return cls(values.clamp(min=0), vectors)
 
@@ -205,7 +206,7 @@ class KernelSpectrum:
 
 def matrix(kernel: Kernel, a: Tensor, b: Tensor) -> Tensor:
     """kernel(a, b) in float64, after checking that it is a finite (N, M) matrix."""
-    return _evaluated(kernel, a, b).double()
+    return double(_evaluated(kernel, a, b))
 
 
 def _evaluated(kernel: Kernel, a: Tensor, b: Tensor) -> Tensor:

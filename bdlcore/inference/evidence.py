@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from .._support import validate
+from .._support.devices import double
 
 
 def log_evidence(posterior, prior_std: float | Tensor | None, noise_std: float | Tensor | None) -> Tensor:
@@ -23,13 +24,14 @@ def log_evidence(posterior, prior_std: float | Tensor | None, noise_std: float |
     if posterior.tempered:
         raise ValueError("A tempered posterior has no marginal likelihood; fit at temperature 1.")
     ratio = None if prior_std is None else _prior_ratio(posterior, prior_std)
-    scale, likelihood, f, y = ratio, posterior.model.likelihood, posterior.f.double(), posterior.y
+    scale, likelihood, f, y = ratio, posterior.model.likelihood, double(posterior.f), posterior.y
+    y = y.to(f.device)
     if noise_std is None:
         fit = likelihood.log_prob(f, y).sum(1)
     else:
         fit, noise_ratio = likelihood.at_noise(f, y, noise_std)
         scale = noise_ratio * (1 if ratio is None else ratio)
-    theta = posterior.modes.theta[:, posterior.jacobian.columns].double()
+    theta = double(posterior.modes.theta[:, posterior.jacobian.columns])
     squares = torch.stack([part.square().sum(1) for part in theta.split(posterior.jacobian.sizes, 1)], 1)
     squares = squares if ratio is None else squares / ratio.square()
     log_det = torch.stack([curvature.log_det(scale) for curvature in posterior.curvatures])
@@ -40,7 +42,7 @@ def _prior_ratio(posterior, prior_std: float | Tensor) -> Tensor:
     """prior_std over the prior's own: one value, or one per parameter tensor that the Gaussian covers."""
     validate.positive("prior_std", prior_std)
     prior, layout = posterior.model.prior, posterior.modes.layout
-    prior_std = torch.as_tensor(prior_std, dtype=torch.float64, device=posterior.f.device)
+    prior_std = torch.as_tensor(prior_std, dtype=torch.float64).to(posterior.temperature.device)
     if prior_std.shape not in ((), (len(layout.names),)):
         raise ValueError(
             f"prior_std must be a number or have one value per parameter tensor, shape ({len(layout.names)},); "

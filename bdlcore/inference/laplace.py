@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from .._support import files, validate
+from .._support.devices import double
 from .._support.randomness import RowRandom, generator
 from ..curvature.gauss_newton import Diagonal, Full
 from ..curvature.jacobians import Jacobian, last_layer
@@ -279,11 +280,11 @@ def laplace(
         )
         gradients += found
 
+    slopes = double(density(modes.theta)[1][:, jacobian.columns])
     T, T_lik = (
-        torch.as_tensor(t, dtype=torch.float64, device=x.device).expand(len(modes))
-        for t in (temperature, likelihood_temperature)
+        torch.as_tensor(t).to(slopes).expand(len(modes)) for t in (temperature, likelihood_temperature)
     )
-    slopes = density(modes.theta)[1][:, jacobian.columns].double() * T[:, None]
+    slopes = slopes * T[:, None]
     curvatures, excess = [], []
     for theta, slope, t in zip(modes.theta, slopes, T_lik.sqrt().tolist(), strict=True):
         curvatures.append(

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from .._support import validate
+from .._support.devices import double
 from .._support.progress import Interruptible, progress, warn
 from ..models.log_posterior import LogPosterior, Temperature
 from ..models.model import Model
@@ -55,8 +56,11 @@ def find_modes(
     done, gradients = 0, loss.numel()
     with Interruptible(lambda: f"modes from row {done} on are not refined."):
         for i in progress(len(theta) if refine_steps else 0, "refining modes"):
-            density = LogPosterior(model, x.double(), y, 1.0, T_lik[i])
-            theta[i], evaluations = _climb(density, theta[i].double(), refine_steps)
+            at = double(theta[i])
+            precise = double(x) if x.is_floating_point() else x.to(at.device)
+            density = LogPosterior(model, precise, y.to(at.device), 1.0, T_lik[i])
+            found, evaluations = _climb(density, at, refine_steps)
+            theta[i] = found.to(theta)
             done, gradients = i + 1, gradients + evaluations
     return Stack(theta, model.layout), loss, gradients
 

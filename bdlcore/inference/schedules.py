@@ -40,7 +40,8 @@ class Plan:
                 f"schedule must be one of {', '.join(SCHEDULES)} or a function, got {self.schedule!r}."
             )
 
-        _ = self.factors  # a schedule that fails does so now, rather than after most of the run
+        if callable(self.schedule):
+            _ = self.factors  # one that fails does so now, rather than after most of the run
 
     @property
     def steps_per_cycle(self) -> int:
@@ -52,10 +53,9 @@ class Plan:
 
     @cached_property
     def factors(self) -> list[float]:
-        """What the first step size is multiplied by at each step of a cycle."""
-        schedule = self.schedule if callable(self.schedule) else SCHEDULES[self.schedule]
+        """What a schedule that was given says at each step of a cycle."""
         shares = [step / self.steps_per_cycle for step in range(self.steps_per_cycle)]
-        factors = [schedule(share) for share in shares]
+        factors = [self.schedule(share) for share in shares]
         for share, factor in zip(shares, factors, strict=True):
             if not 0 < factor < math.inf:
                 raise ValueError(f"schedule({share:.3g}) gave {factor}; it must return positive factors.")
@@ -63,7 +63,10 @@ class Plan:
 
     def factor(self, step: int) -> float:
         """What the first step size is multiplied by at this step of the run."""
-        return self.factors[step % self.steps_per_cycle]
+        step %= self.steps_per_cycle
+        if callable(self.schedule):
+            return self.factors[step]
+        return SCHEDULES[self.schedule](step / self.steps_per_cycle)
 
     def keeps(self, step: int) -> bool:
         """Is the state after this step a draw?"""
