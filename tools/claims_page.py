@@ -161,7 +161,7 @@ def page(root: Path = ROOT) -> str:
     lines = [
         "# Every claim of the course",
         "",
-        "Written by `make readme` from the executed lessons and from [`confirmation/`](confirmation). Change those.",
+        "Written by `make readme` from the executed lessons and from `confirmation/`. Change those.",
         "",
     ]
     if not rows:

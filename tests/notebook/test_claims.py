@@ -298,6 +298,20 @@ def test_runs_of_different_claims_do_not_combine(monkeypatch):
         combined([])
 
 
+def test_a_claim_is_measured_again_with_another_runs_values(monkeypatch):
+    first = run_of(monkeypatch, 0, rhat=1.0, rhat_limit=1.1, at_edge=["low"] + [""] * 5)
+    second = run_of(monkeypatch, 7, [v - 1 for v in VALUES], rhat=1.2, rhat_limit=1.1)
+    assert first.again(second.values, second.seeds, seed_shift=7000, rhat=1.2) == second
+    assert first.verdict != second.verdict == "not mixed"
+
+
+def test_a_record_without_its_unit_is_refused():
+    record = measured(above=0).record()
+    record.pop("varies")
+    with pytest.raises(ValueError, match="'a-name' does not say what varies from value to value"):
+        Claim.from_record(record)
+
+
 def test_every_unit_has_a_plural_and_can_be_said():
     for name in UNITS:
         assert f"each with its own {name}" in str(measured(above=0, varies=name))
