@@ -6,6 +6,7 @@ check that runs to its end without one has found the answer correct in this tria
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Iterator, Mapping
 from typing import NoReturn
 
@@ -143,6 +144,26 @@ class Judgements:
             ways = mistaken if isinstance(mistaken, tuple) else (mistaken,)
             if any(self.is_close(got, way, rtol=rtol, scale=scale) for way in ways):
                 self.fail(message)
+
+    def distinct(
+        self,
+        right: object,
+        mistakes: Mapping[str, object],
+        *,
+        rtol: float | None = None,
+        scale: float = SCALE,
+    ) -> bool:
+        """Whether no mistake of `reject_mistakes` gives the right numbers or those of another one, on these inputs.
+
+        A check may draw again until it is so: then each mistake gets its own message at any seed.
+        """
+        groups = [(right,), *(ways if isinstance(ways, tuple) else (ways,) for ways in mistakes.values())]
+        return not any(
+            self.is_close(one, other, rtol=rtol, scale=scale)
+            for first, second in itertools.combinations(groups, 2)
+            for one in first
+            for other in second
+        )
 
     def judge(
         self,

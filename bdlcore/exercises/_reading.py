@@ -136,6 +136,13 @@ def does_nothing(function: object) -> bool:
     )
 
 
+def raised_on_purpose(error: BaseException) -> bool:
+    """Whether a `raise` statement raised this exception, and not an operation within a library's compiled code."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    line = linecache.getline(last.filename, last.lineno).strip()
+    return not line or line.startswith("raise") or ": raise" in line
+
+
 def explain(error: BaseException) -> tuple[str, str]:
     """An exception of the learner's code as (what happened and in which line, what to do about it)."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_learners(frame.filename)]

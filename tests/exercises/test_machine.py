@@ -156,6 +156,7 @@ TOLD = [
     (too_many_arguments, "missing a required argument: 'weights'"),
     (misspelt, "has not been run"),
     (endless, "RecursionError"),
+    (lambda logits: torch.fft.fft(logits.cfloat()) < 1, "NotImplementedError"),
     (lambda logits: logits @ logits.float(), "dtype=x.dtype"),
     (lambda logits: logits + torch.zeros(17), "Shapes do not fit"),
     (right(torch.zeros(2, 2, 2)), "A function is asked for, but the answer is a tensor of shape (2, 2)"),

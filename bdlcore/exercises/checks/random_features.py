@@ -22,8 +22,8 @@ from .._trial import Trial
 )
 def feature_map(answer: object, trial: Trial) -> None:
     """Random convolutional features, against sums over patches."""
-    N, C, k, side = trial.integer(3, 4), trial.integer(5, 6), 3, trial.integer(6, 8)
-    x, filters = trial.randn(N, 1, side, side), trial.randn(C, 1, k, k)
+    N, C, k, side = trial.integer(3, 4), trial.integer(5, 6), 5 if trial.index % 2 else 3, trial.integer(6, 7)
+    x, filters = trial.randn(N, 1, side, side + 2), trial.randn(C, 1, k, k)
     patches = F.unfold(x, k, padding=k // 2)  # (N, k², places)
     maps = filters.flatten(1) @ patches  # (N, C, places)
     want = maps.relu().mean(2)
@@ -45,6 +45,13 @@ def feature_map(answer: object, trial: Trial) -> None:
         "Without padding the border is missing: pad by half a filter, so that maps have the size of the image.": (
             inner
         ),
+        "A margin of one pixel is half a filter of 3 only: pad by k // 2, whatever the size of the filters.": (
+            (filters.flatten(1) @ F.unfold(x, k, padding=1)).relu().mean(2)
+        ),
+        "A margin of two pixels is half a filter of 5 only: pad by k // 2, whatever the size of the filters.": (
+            (filters.flatten(1) @ F.unfold(x, k, padding=2)).relu().mean(2)
+        ),
+        "That is the mean size of the maps, |·|; the ReLU leaves out what is below zero.": maps.abs().mean(2),
         "The filters are flipped; like torch's conv2d, multiply filter and patch as they are.": flipped,
     }
     trial.judge(got, want, mistakes, "The mean over pixels of the ReLU of each map, (N, C).")
@@ -225,23 +232,24 @@ def bug_random_features(answer: object, trial: Trial) -> None:
 def features_needed(answer: object, trial: Trial) -> None:
     """How many features a target error needs."""
     C, error = 10 * trial.integer(3, 20), trial.uniform(0.1, 0.4)
-    ratio = trial.uniform(3.2, 6.8)
-    target = error / ratio
-    want = math.ceil(C * (error / target) ** 2)
+    exact = math.floor(C * trial.uniform(3.2, 6.8) ** 2) + trial.uniform(0.1, 0.9)  # not whole, to rounding
+    ratio = math.sqrt(exact / C)
+    target, want = error / ratio, math.ceil(exact)
     got = trial.call(answer, C, error, target)
     mistakes = {
-        "That holds for an error that falls as 1 / C; it falls as 1 / √C.": math.ceil(C * ratio),
+        "That holds for an error that falls as 1 / C; it falls as 1 / √C.": (math.ceil(C * ratio), C * ratio),
         "That is for an error that falls as 1 / C²: you took a root instead of a square.": (
-            math.ceil(C * math.sqrt(ratio))
+            math.ceil(C * math.sqrt(ratio)),
+            C * math.sqrt(ratio),
         ),
-        "The ratio is upside down: a smaller error needs more features.": math.ceil(C / ratio**2),
+        "The ratio is upside down: a smaller error needs more features.": (
+            math.ceil(C / ratio**2),
+            C / ratio**2,
+        ),
+        "Rounded down the error is a little too large: round up.": want - 1,
+        "Round up: there are only whole features.": exact,
+        "That is how many more you need; the number of all of them is asked for.": want - C,
     }
-    number = trial.tensor(got)
-    for message, mistaken in mistakes.items():
-        if number.numel() == 1 and abs(float(number) - mistaken) <= 1 < abs(want - mistaken):
-            trial.fail(message)
-    trial.expect(
-        number.numel() == 1 and abs(float(number) - want) <= 1,
-        f"From {C} features with an error of {error:.3g} to {target:.3g}: the error is proportional to 1 / √C.",
-    )
-    trial.expect(float(number) == round(float(number)), "Round up: there are only whole features.")
+    message = f"From {C} features with an error of {error:.3g} to {target:.3g}: the error is proportional to 1 / √C."
+    trial.reject_mistakes(got, want, mistakes, rtol=1e-7)
+    trial.expect_number(got, want, message, rtol=1e-7)
