@@ -47,6 +47,13 @@ def score_of_j_draws(answer: object, trial: Trial) -> None:
     }
     message = "That is not the mean over groups and data of the log of the average probability."
     trial.judge(got, want, mistakes, message)
+    underflows = (
+        "Right for ordinary probabilities. Below about −745 exp gives 0, and log 0 is −inf: stay in logarithms "
+        "(logsumexp over the draws of a group, − log J)."
+    )
+    far = trial.tensor(trial.call(answer, log_p - 1000, J, stops=underflows))
+    trial.expect(far.isfinite().all(), underflows)
+    trial.expect_close(far + 1000, want, underflows, rtol=1e-3, scale=1.0)  # 1000 and single precision
 
 
 @exercise(
@@ -60,21 +67,17 @@ def score_of_j_draws(answer: object, trial: Trial) -> None:
 )
 def best_temperature(answer: object, trial: Trial) -> None:
     """Mean and standard error over seeds of the log10 of the best temperature."""
-    n, K = trial.integer(4, 7), trial.integer(6, 9)
-    t = (0.25 + 0.35 * trial.rand(K)).cumsum(0) - 2.2
-    where = trial.randint(1, K - 1, n)
-    tops = t[where] + 0.1 * (trial.rand(n) - 0.5)
-    width = 0.5 + trial.rand(n, 1)
-    scores = (
-        trial.randn(n, 1)
-        - width * (t - tops[:, None]).square()
-        - 0.05 * width * (t - tops[:, None]).abs().pow(3)
-    )
-    top = scores.argmax(1)
-    scores = scores[(top > 0) & (top < K - 1)]
-    n = len(scores)
-    if n < 3:  # too few seeds have their top inside
-        return
+    n = 0
+    while n < 3:  # until enough seeds have their top inside
+        n, K = trial.integer(4, 7), trial.integer(6, 9)
+        t = (0.25 + 0.35 * trial.rand(K)).cumsum(0) - 2.2
+        where = trial.randint(1, K - 1, n)
+        tops = t[where] + 0.1 * (trial.rand(n) - 0.5)
+        width, away = 0.5 + trial.rand(n, 1), t - tops[:, None]
+        scores = trial.randn(n, 1) - width * away.square() - 0.05 * width * away.abs().pow(3)
+        top = scores.argmax(1)
+        scores = scores[(top > 0) & (top < K - 1)]
+        n = len(scores)
     got_mean, got_error = trial.parts(trial.call(answer, 10**t, scores), "the mean", "the standard error")
 
     def parabola(T: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
@@ -101,7 +104,8 @@ def best_temperature(answer: object, trial: Trial) -> None:
                 parabola(t, mean_curve)
             ),
         }
-    trial.judge(got_mean, best.mean(), mistakes, "That is not the mean of the tops.", what="The mean")
+    message = "That is not the mean of the tops."
+    trial.judge(got_mean, best.mean(), mistakes, message, scale=1.0, what="The mean")
     error = best.std() / n**0.5
     mistakes = {
         "That is the spread over seeds; the mean's standard error is less by √n.": best.std(),

@@ -209,11 +209,18 @@ def _disagreements(labels: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.
 )
 def calibration_error(answer: object, trial: Trial) -> None:
     """Expected calibration error, against a loop with edges; some bins are empty, some predictions are certain."""
-    N, C, bins = trial.integer(60, 90), 3, trial.integer(7, 10)
+    N, C, bins = (
+        trial.integer(60, 90),
+        3,
+        2 ** trial.integer(3, 4),
+    )  # so that edges are exact in floating point
     nearest = 0.0
     while nearest < 1e-4:  # where all gaps have one sign, say, a mistake would give the right number
         p = (2.5 * trial.randn(N, C)).softmax(-1)
         p[:3] = torch.eye(C, dtype=torch.float64)  # confidence 1: the last bin
+        for n in range(3, 13):  # confidence on an edge: the upper bin
+            p[n] = (8 - trial.integer(1, 3)) / 8
+            p[n, [0, 2]] = (1 - p[n, 1]) / 2
         y = torch.where(trial.rand(N) < 0.65, p.argmax(-1), trial.randint(0, C, N))
         y[0], y[1] = 0, 2  # one of the certain ones is right, one is wrong
         want, mistakes = _calibrations(p, y, bins)
@@ -230,19 +237,28 @@ def _calibrations(
 ) -> tuple[torch.Tensor, dict[str, tuple[torch.Tensor, ...]]]:
     """The expected calibration error, and what mistakes give instead."""
 
-    def gaps(confidence: torch.Tensor, right: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def gaps(
+        confidence: torch.Tensor, right: torch.Tensor, bins: int = bins, closed: str = "left"
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Accuracy minus confidence, and the share of the data, of the bins that are not empty."""
         gap, share = [], []
         for b in range(bins):
             inside = (confidence >= b / bins) & ((confidence < (b + 1) / bins) | (b == bins - 1))
+            if closed == "right":
+                inside = (confidence > b / bins) & (confidence <= (b + 1) / bins)
             if inside.any():
                 gap.append(right[inside].mean() - confidence[inside].mean())
                 share.append(inside.double().mean())
         return torch.stack(gap), torch.stack(share)
 
-    def error(confidence: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-        gap, share = gaps(confidence, right)
+    def error(confidence: torch.Tensor, right: torch.Tensor, **options: object) -> torch.Tensor:
+        gap, share = gaps(confidence, right, **options)
         return (share * gap.abs()).sum()
+
+    def from_centres(confidence: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+        index = (confidence * bins).long().clamp(max=bins - 1)
+        excess = right - (index + 0.5) / bins
+        return torch.zeros(bins, dtype=right.dtype).index_add(0, index, excess).abs().sum() / len(right)
 
     top, label = p.max(-1)
     right = (label == y).double()
@@ -274,6 +290,16 @@ def _calibrations(
             (right - top).abs().mean(),
         ),
         "That is a percentage; a share is asked for.": (100 * want,),
+        "A confidence on an edge belongs to the bin above it: bin b holds b/bins, and not (b + 1)/bins.": (
+            error(top, right, closed="right"),
+        ),
+        "You took the centre of each bin; the *mean confidence* of the predictions in it is asked for.": (
+            from_centres(top, right),
+        ),
+        "There is one bin too few or too many: the edges are 0, 1/bins, …, 1.": (
+            error(top, right, bins=bins - 1),
+            error(top, right, bins=bins + 1),
+        ),
     }
 
 
@@ -354,7 +380,8 @@ def wasserstein_unequal(answer: object, trial: Trial) -> None:
 def gain_from_two(answer: object, trial: Trial) -> None:
     """ρ and the Brier score of M members, against the average of two for M = 2, and the formula beyond."""
     N, C, M = trial.integer(30, 50), 3, trial.integer(5, 12)
-    common, y = trial.randn(N, C), trial.randint(0, C, N)
+    missing = trial.index % 2  # in every other trial no datum is of the last class
+    common, y = trial.randn(N, C), trial.randint(0, C - missing, N)
     common[torch.arange(N), y] += 1.0
     p1, p2 = (
         (common + 0.5 * trial.randn(N, C)).softmax(-1),
@@ -367,7 +394,12 @@ def gain_from_two(answer: object, trial: Trial) -> None:
     B = (b1 + b2) / 2
     product = 2 * both - B
     rho = product / B
-    got_rho, got = trial.parts(trial.call(answer, p1, p2, y, M), "rho", "Brier score")
+    stops = (
+        "The labels may lack the last class, as here: `one_hot(y)` then makes a column too few. Tell it the number of "
+        "classes, p1.shape[-1]."
+    )
+    got = trial.call(answer, p1, p2, y, M, stops=stops if missing else "")
+    got_rho, got = trial.parts(got, "rho", "Brier score")
     wrong1, wrong2 = ((p.argmax(-1) != y).double() for p in (p1, p2))
     mistakes = {
         "You correlated right and wrong labels; errors of probabilities are asked for.": (
@@ -386,7 +418,7 @@ def gain_from_two(answer: object, trial: Trial) -> None:
             both / B
         ),
     }
-    trial.judge(got_rho, rho, mistakes, "ρ = mean over inputs of δ₁·δ₂, over B.", what="rho")
+    trial.judge(got_rho, rho, mistakes, "ρ = mean over inputs of δ₁·δ₂, over B.", scale=0.1, what="rho")
     mistakes = {
         "That holds for two members; M are asked for.": both,
         "Errors that are independent would fall as 1/M; these share ρ.": B / M,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from .._machine import exercise
@@ -91,25 +93,32 @@ def minimum_norm(answer: object, trial: Trial) -> None:
 )
 def threshold_width(answer: object, trial: Trial) -> None:
     """The smallest width of two hidden layers with at least n weights and biases."""
-    inputs, outputs, hidden = trial.integer(5, 60), trial.integer(2, 10), trial.integer(6, 30)
+    while True:  # until no two mistakes give the same width
+        inputs, outputs, hidden = trial.integer(5, 60), trial.integer(2, 10), trial.integer(6, 30)
 
-    def count(W: int, biases: int = 1, deep: int = 1) -> int:
-        return (inputs + biases) * W + deep * (W + biases) * W + (W + biases) * outputs
+        def count(
+            W: int, biases: int = 1, deep: int = 1, inputs: int = inputs, outputs: int = outputs
+        ) -> int:
+            return (inputs + biases) * W + deep * (W + biases) * W + (W + biases) * outputs
 
-    # just at the count of a width, or just beyond it
-    n = count(hidden) + (trial.index + trial.seed) % 2
+        # a little less than a width has, then a little more, then just as many
+        n = count(hidden) + (-trial.integer(1, 3) if trial.index < 3 else 4 - trial.index)
 
-    def smallest(**parts: int) -> int:
-        return next(W for W in range(1, n + 1) if count(W, **parts) >= n)
+        def smallest(n: int = n, count: Callable[..., int] = count, **parts: int) -> int:
+            return next(W for W in range(1, n + 1) if count(W, **parts) >= n)
 
-    right = smallest()
+        right = smallest()
+        mistakes = {
+            "Biases count too: a layer from a to b units has (a + 1) · b parameters.": smallest(biases=0),
+            "The weights between the two hidden layers are missing, (W + 1) · W.": smallest(deep=0),
+            "That is the largest width that is still too narrow; the next one is asked for.": right - 1,
+            "Units are not weights: count the lines between them.": n // 2,
+        }
+        if trial.index > 2 or trial.distinct(right, mistakes, rtol=1e-9):
+            break
+    if trial.index > 2:  # no other mistake has come so far
+        mistakes = {"A width with just n of them is wide enough: *at least* n.": smallest(n=n + 1)}
     got = trial.call(answer, n, inputs, outputs)
-    mistakes = {
-        "Biases count too: a layer from a to b units has (a + 1) · b parameters.": smallest(biases=0),
-        "The weights between the two hidden layers are missing, (W + 1) · W.": smallest(deep=0),
-        "That is the largest width that is still too narrow; the next one is asked for.": right - 1,
-        "Units are not weights: count the lines between them.": n // 2,
-    }
     trial.reject_mistakes(got, right, mistakes)
     trial.expect_number(
         got, right, "Another width is the smallest one with at least n weights and biases.", rtol=1e-9
@@ -162,28 +171,48 @@ def bug_weight_decay(answer: object, trial: Trial) -> None:
 )
 def choose_the_prior(answer: object, trial: Trial) -> None:
     """The prior std of highest evidence, from the spectrum of the kernel matrix."""
-    n, noise_std = trial.integer(60, 90), trial.uniform(0.4, 0.6)
-    values = 3 * trial.rand(n) + 0.05
-    stds = torch.linspace(0.3, 9.0, trial.integer(30, 40), dtype=torch.float64)
-    true_std = trial.uniform(1.4, 2.0)
-    c = (true_std**2 * values + noise_std**2).sqrt() * trial.randn(n)
-
-    def best(prior_variance: torch.Tensor, complexity: float = 1.0, sign: float = -1.0) -> int:
-        e = prior_variance[:, None] * values + noise_std**2
-        return int((sign * (c**2 / e + complexity * e.log()).sum(1)).argmax())
-
-    right = best(stds**2)
+    while True:  # until no two mistakes choose alike, and none of the best is nearly a draw
+        n, noise_std = trial.integer(60, 90), trial.uniform(0.15, 0.4)
+        values = 3 * trial.rand(n) ** 3 + 0.01
+        stds = torch.linspace(0.3, 9.0, trial.integer(30, 40), dtype=torch.float64)
+        stds = stds[torch.randperm(len(stds), generator=trial.generator)]  # in no order
+        true_std = trial.uniform(1.4, 2.0)
+        c = (true_std**2 * values + noise_std**2).sqrt() * trial.randn(n)
+        (right, sure), (by_fit, _), (lowest, _), (by_std, _), (by_noise, _), (no_square, _) = (
+            _best(c, e, complexity, sign)
+            for e, complexity, sign in (
+                (stds[:, None] ** 2 * values + noise_std**2, 1.0, -1.0),
+                (stds[:, None] ** 2 * values + noise_std**2, 0.0, -1.0),
+                (stds[:, None] ** 2 * values + noise_std**2, 1.0, 1.0),
+                (stds[:, None] * values + noise_std**2, 1.0, -1.0),
+                (stds[:, None] ** 2 * values + noise_std, 1.0, -1.0),
+                (stds[:, None] ** 2 * values**2 + noise_std**2, 1.0, -1.0),
+            )
+        )
+        mistakes = {
+            "That is the best fit alone, always the largest std: Σ log e, which charges for flexibility, is missing.": (
+                stds[by_fit]
+            ),
+            "That is the std of *lowest* evidence: mind the sign.": stds[lowest],
+            "The stds are standard deviations: square them, e = s² λ + σ².": stds[by_std],
+            "That is the position, not the prior std: return stds[position].": float(right),
+        }
+        mistakes |= {
+            "The noise enters by its variance, noise_std².": stds[by_noise],
+            "`values` are eigenvalues of ΦΦᵀ already: do not square them.": stds[no_square],
+        }
+        if sure and trial.distinct(stds[right], mistakes, rtol=1e-4):
+            break
     got = trial.call(answer, values, c, stds, noise_std)
-    mistakes = {
-        "That is the best fit alone, always the largest std: Σ log e, which charges for flexibility, is missing.": (
-            stds[best(stds**2, complexity=0.0)]
-        ),
-        "That is the std of *lowest* evidence: mind the sign.": stds[best(stds**2, sign=1.0)],
-        "The stds are standard deviations: square them, e = s² λ + σ².": stds[best(stds)],
-        "That is the position, not the prior std: return stds[position].": float(right),
-    }
     trial.reject_mistakes(got, stds[right], mistakes)
     trial.expect_number(got, float(stds[right]), "Another entry of stds has a higher evidence.", rtol=1e-5)
+
+
+def _best(c: torch.Tensor, e: torch.Tensor, complexity: float, sign: float) -> tuple[int, bool]:
+    """The row of e with the largest sign · Σ (c² / e + complexity · log e), and whether it is the largest by far."""
+    score = sign * (c**2 / e + complexity * e.log()).sum(1)
+    first, second = score.topk(2).values.tolist()
+    return int(score.argmax()), first - second > 1e-2
 
 
 @exercise(
@@ -196,7 +225,7 @@ def choose_the_prior(answer: object, trial: Trial) -> None:
 )
 def bug_ensemble_error(answer: object, trial: Trial) -> None:
     """Find the bug: the average error of the members is not the error of their average."""
-    S, N, C = 2 * trial.integer(2, 3), trial.integer(400, 500), trial.integer(4, 6)
+    S, N, C = 2 * trial.integer(2, 3), trial.integer(150, 200), trial.integer(4, 6)
     while True:  # until every mistake gives a number of its own
         y = trial.randint(0, C, N)
         f = trial.randn(S, N, C) * torch.exp(1.2 * trial.randn(S, N, 1))  # some are much surer than others
@@ -238,6 +267,8 @@ def bias_variance(answer: object, trial: Trial) -> None:
     bias, variance, error = trial.parts(
         trial.call(answer, f, truth, members), "squared bias", "variance", "error of the average"
     )
+    if trial.is_close(bias, right_variance) and trial.is_close(variance, right_bias):
+        trial.fail("The first two are in the wrong order: the squared bias first, then the variance.")
     mistakes = {
         "That is the whole squared error of a single model: average the models before you subtract the truth.": (
             (f - truth).square().mean()
@@ -245,10 +276,25 @@ def bias_variance(answer: object, trial: Trial) -> None:
         "You averaged over inputs before squaring: errors of different inputs cancel.": (
             (f.mean() - truth.mean()).square()
         ),
+        "That is the mean absolute distance; square it at each input.": (middle - truth).abs().mean(),
+        "That is the root; the *squared* bias is asked for.": right_bias.sqrt(),
+        "That is the sum over the inputs; average over them.": right_bias * N,
     }
     message = "Square the distance of the mean prediction to the truth at each input."
     trial.judge(bias, right_bias, mistakes, message, what="The squared bias")
-    mistakes = {"Divide by K, not by K − 1: the K models are the whole population.": f.var(0).mean()}
+    mistakes = {
+        "Divide by K, not by K − 1: the K models are the whole population.": f.var(0).mean(),
+        "That is the variance over inputs, or over everything; it is over models, at each input.": (
+            f.var(1, correction=0).mean(),
+            f.var(1).mean(),
+            f.var(correction=0),
+            f.var(),
+        ),
+        "That is a standard deviation; the variance is asked for.": (
+            right_variance.sqrt(),
+            f.std(0, correction=0).mean(),
+        ),
+    }
     message = "The variance over models, averaged over inputs."
     trial.judge(variance, right_variance, mistakes, message, what="The variance")
     mistakes = {

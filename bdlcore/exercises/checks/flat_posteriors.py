@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from .._machine import exercise
 from .._trial import Trial
@@ -23,13 +24,16 @@ from .._trial import Trial
 def count_directions(answer: object, trial: Trial) -> None:
     """Effective dimension from eigenvalues, some of them negative."""
     positive, z = 3 * trial.randn(6).exp(), trial.uniform(0.5, 3.0)
-    negative = -0.3 * z * trial.rand(2)
+    negative = -z * torch.cat([0.1 + 0.8 * trial.rand(1), 1.2 + 2 * trial.rand(1)])  # above −z and below it
     eigenvalues = torch.cat([positive, negative, torch.zeros(1, dtype=torch.float64)])
     shares = positive / (positive + z)
     got = trial.call(answer, eigenvalues, z)
     mistakes = {
         "Negative eigenvalues took part; along them the point is no minimum, and they count 0.": (
-            (eigenvalues / (eigenvalues + z)).sum()
+            (eigenvalues / (eigenvalues + z)).sum(),
+            (eigenvalues / (eigenvalues + z)).clamp(min=0).sum(),
+            (eigenvalues / (eigenvalues + z))[eigenvalues > -z].sum(),
+            (eigenvalues / (eigenvalues + z))[eigenvalues.abs() > z].sum(),
         ),
         "You counted the size of negative eigenvalues; they count 0.": (
             shares.sum() + (negative.abs() / (negative.abs() + z)).sum()
@@ -85,9 +89,18 @@ def determined_by_data(answer: object, trial: Trial) -> None:
         "That is the mean loss over the data; the log likelihood is a sum.": (
             degrees_of_freedom(N * (noise_std / prior_std) ** 2)
         ),
+        "That is the number of weights, or of data; not all of them are determined.": (D, N),
+        "The features are not squared: their singular values are no eigenvalues of ΦᵀΦ.": _shares(
+            torch.linalg.svdvals(features) * prior_std / noise_std
+        ),
+        "That is the mean over directions; sum them.": want / D,
         "That is what the posterior *keeps* of the prior's variance; the data took the rest of D.": D - want,
     }
-    trial.judge(got, want, mistakes, "Sum λ / (λ + 1) over the eigenvalues of (prior_std / noise_std)² ΦᵀΦ.")
+    trial.judge(got, want, mistakes, "That is not the effective dimension with z = 1 in whitened weights.")
+
+
+def _shares(eigenvalues: torch.Tensor) -> torch.Tensor:
+    return (eigenvalues / (eigenvalues + 1)).sum()
 
 
 @exercise(
@@ -101,16 +114,23 @@ def determined_by_data(answer: object, trial: Trial) -> None:
 )
 def hessian_times_vector(answer: object, trial: Trial) -> None:
     """Hessian-vector product, against the Hessian written out."""
-    D = trial.integer(3, 5)
-    A, b, theta, v = trial.randn(D, D), trial.randn(D), 0.5 * trial.randn(D), trial.randn(D)
+    D = trial.integer(30, 35)
+    a, b, theta, v = 1 + trial.rand(D), trial.randn(D), 0.5 * trial.randn(D), trial.randn(D)
+    neighbour = torch.arange(1, D + 1) % D
 
     def loss(theta: torch.Tensor) -> torch.Tensor:
-        return torch.logaddexp(A @ theta, -(A @ theta)).sum() + (theta**4).sum() / 4 + b @ theta
+        u = a.to(theta) * theta - theta.roll(-1)  # each weight meets the next one only
+        return torch.logaddexp(u, -u).sum() + (theta**4).sum() / 4 + (b.to(theta) * theta).sum()
 
-    slope = torch.tanh(A @ theta)
-    gradient = A.T @ slope + theta**3 + b
-    H = A.T @ ((1 - slope**2)[:, None] * A) + torch.diag(3 * theta**2)
-    got = trial.call(answer, loss, theta, v)
+    J = torch.diag(a)
+    J[torch.arange(D), neighbour] = -1.0
+    slope = torch.tanh(J @ theta)
+    gradient = J.T @ slope + theta**3 + b
+    H = J.T @ ((1 - slope**2)[:, None] * J) + torch.diag(3 * theta**2)
+    with _Work() as one_loss:
+        loss(theta)
+    with _Work() as work:
+        got = trial.call(answer, loss, theta, v)
     mistakes = {
         "That is the gradient of the loss; differentiate gradient · v once more.": gradient,
         "That is gradient · v, a number; its derivative with respect to theta is H v.": gradient @ v,
@@ -120,12 +140,38 @@ def hessian_times_vector(answer: object, trial: Trial) -> None:
         "That is H⁻¹ v.": torch.linalg.solve(H, v),
         "v did not take part: that is H times a vector of ones.": H.sum(1),
     }
-    trial.judge(got, H @ v, mistakes, "H v is the derivative of gradient(theta) · v.", rtol=1e-4)
+    trial.judge(got, H @ v, mistakes, "H v is the derivative of gradient(theta) · v.", rtol=1e-3)
+    trial.expect(
+        work.largest < D * D,
+        f"The numbers are right, but the whole matrix was made, {D} × {D}; for millions of weights there is no room "
+        "for it. H v needs vectors only.",
+    )
+    trial.expect(
+        work.operations < 25 * one_loss.operations,
+        f"The numbers are right, but with so much work as row by row takes, {D} backward passes; two are enough.",
+    )
+
+
+class _Work(TorchDispatchMode):
+    """Counts the operations within, and the numbers in the largest tensor that they make."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operations, self.largest = 0, 0
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        made = operation(*args, **(kwargs or {}))
+        self.operations += 1
+        for one in made if isinstance(made, (tuple, list)) else (made,):
+            if isinstance(one, torch.Tensor):
+                self.largest = max(self.largest, one.numel())
+        return made
 
 
 @exercise(
     "bug-noise-drawn-once",
     points=2,
+    trials=3,
     hints=(
         "The mean over repetitions stands for an expectation over the noise. What differs between two of them?",
         "Nothing: one vector of noise is drawn, and `expand` shows it again and again.",
@@ -134,7 +180,7 @@ def hessian_times_vector(answer: object, trial: Trial) -> None:
 )
 def bug_noise_drawn_once(answer: object, trial: Trial) -> None:
     """Find the bug: the expectation over noise uses one draw of it."""
-    D, sigma, repeats = trial.integer(3, 5), trial.uniform(0.3, 0.8), 400
+    D, sigma, repeats = trial.integer(4, 6), trial.uniform(0.3, 0.8), 250
     weights, seen = trial.randn(D), []
 
     def accuracy(w: torch.Tensor) -> float:
@@ -160,7 +206,18 @@ def bug_noise_drawn_once(answer: object, trial: Trial) -> None:
         trial.fail(
             "The noise piles up: each repetition starts from the last one's weights, not the trained ones."
         )
-    spread = noise.std().item()
+    if torch.allclose(noise, noise[:, :1].expand_as(noise)):
+        trial.fail("All weights get the same number in a repetition; each weight has noise of its own.")
+    if (noise >= 0).all():
+        trial.fail("The noise is never negative: Gaussian noise has mean 0, so use randn, without abs.")
+    z, spread = noise / noise.std(), noise.std().item()
+    tails = float(z.pow(4).mean())  # 3 for a Gaussian, 1.8 for uniform numbers, 1 for signs
+    if 0.85 < spread / sigma < 1.15 or tails < 2.2:
+        trial.expect(tails > 1.2, "The noise has one size, plus or minus sigma; a Gaussian has many sizes.")
+        trial.expect(
+            tails > 2.2, "The noise has no tails, as if it were uniform; a Gaussian is asked for: randn."
+        )
+        trial.expect(tails < 5.0, "The noise has much heavier tails than a Gaussian: use randn.")
     if not 0.85 < spread / sigma < 1.15:
         message = f"The noise has std {spread:.2g}, not sigma = {sigma:.2g}"
         squared = 0.85 < spread / sigma**2 < 1.15
@@ -175,6 +232,13 @@ def bug_noise_drawn_once(answer: object, trial: Trial) -> None:
         "That is the last accuracy; the measure is the mean over repetitions.": outputs[-1],
     }
     trial.judge(got, outputs.mean(), mistakes, "The mean of the accuracies over the repetitions.", rtol=1e-5)
+    seen.clear()
+    trial.call(answer, accuracy, weights, sigma, repeats)
+    trial.expect(
+        not torch.equal(torch.stack(seen) - weights, noise),
+        "A second call draws the very same noise: the generator is seeded anew each time. Leave the seed alone, or a "
+        "second estimate says nothing new.",
+    )
 
 
 @exercise(
@@ -234,46 +298,80 @@ def path_norm(answer: object, trial: Trial) -> None:
 )
 def within_depth(answer: object, trial: Trial) -> None:
     """Pooled and within-group rank correlation, from the sum of squared rank differences."""
-    depth = torch.tensor([1, 2, 3]).repeat_interleave(5)[torch.randperm(15, generator=trial.generator)]
-    error = trial.randn(15)
-    measure = (error + 1.5 * trial.randn(15) + 2.0 * depth * (-1) ** trial.index).exp()
+    # groups of different size, a depth that does not occur, equal errors, and correlations of either sign
+    depths, sizes = (1, 2, 4), torch.tensor([4, 6, 9])[torch.randperm(3, generator=trial.generator)]
+    sign = 1.0 if (trial.index + trial.seed) % 2 else -1.0
 
     def both(
-        correlate: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+        correlate: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], weights: object = (1, 1, 1)
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        groups = [correlate(measure[depth == d], error[depth == d]) for d in (1, 2, 3)]
-        return correlate(measure, error), sum(groups) / 3
+        groups = [correlate(measure[depth == d], error[depth == d]) for d in depths]
+        return correlate(measure, error), sum(w * g for w, g in zip(weights, groups)) / sum(weights)
 
-    pooled, within = both(_spearman)
-    got_pooled, got_within = trial.parts(trial.call(answer, measure, error, depth), "pooled", "within")
+    while True:  # until all mistakes show: no group without a tie or a spread, no correlation near 0
+        depth = torch.tensor(depths).repeat_interleave(sizes)[torch.randperm(19, generator=trial.generator)]
+        exact = trial.randn(19)
+        error = 0.01 * (8 * exact).round() + 0.5  # shares of a test set: some are equal
+        measure = (sign * 1.5 * exact + trial.randn(19) + 2.0 * depth * (-1) ** trial.index).exp()
+        (pooled, within), tied = both(_spearman), both(_without_ties)
+        apart = min(abs(float(a - b)) for a, b in zip(tied, (pooled, within)))
+        if apart > 1e-3 and abs(pooled) > 0.02 and abs(within) > 0.02 and within.isfinite():
+            break
+    stops = "A depth between the smallest and the largest may not occur; average over those that do."
+    got = trial.call(answer, measure, error, depth, stops=stops)
+    got_pooled, got_within = trial.parts(got, "pooled", "within")
     if trial.is_close(got_pooled, within) and trial.is_close(got_within, pooled):
         trial.fail("Both are right, in the wrong order: pooled first.")
+    if trial.is_close(got_pooled, pooled) and trial.tensor(got_within).isnan().any():
+        trial.fail(stops)
     others = {
         "That correlation is Pearson's, of the values; take ranks first, so that only the order counts.": (
             both(_pearson)
         ),
         "That correlation is Kendall's; Spearman's is asked for.": both(_kendall),
+        "Equal errors got different ranks; they share the mean of the places that they take.": tied,
+        "That formula, 1 − 6 Σ d² / (n (n² − 1)), holds where no two values are equal.": both(
+            _from_differences
+        ),
+        "The sign is lost: a measure can go *against* the error, and its correlation is negative then.": (
+            pooled.abs(),
+            sum(abs(_spearman(measure[depth == d], error[depth == d])) for d in depths) / 3,
+        ),
     }
     mistakes = {message: other for message, (other, _) in others.items()}
     message = "Spearman's correlation over all networks."
-    trial.judge(got_pooled, pooled, mistakes, message, what="The pooled one")
+    trial.judge(got_pooled, pooled, mistakes, message, scale=1.0, what="The pooled one")
     ranks = _ranks(measure), _ranks(error)
     mistakes = {message: other for message, (_, other) in others.items()} | {
         "You used ranks among all networks; rank those of one depth among themselves.": (
-            sum(_pearson(*(r[depth == d] for r in ranks)) for d in (1, 2, 3)) / 3
+            sum(_pearson(*(r[depth == d] for r in ranks)) for d in depths) / 3
         ),
         "You summed over depths; average.": 3 * within,
+        "You divided by the range of depths; average over those that occur.": 3 / 4 * within,
+        "You weighted the depths by their numbers of networks; each depth counts the same.": (
+            both(_spearman, sizes.tolist())[1]
+        ),
     }
     mistakes = {f"Within depths: {message}": mistaken for message, mistaken in mistakes.items()}
     message = "The mean over depths of Spearman's correlation within each."
-    trial.judge(got_within, within, mistakes, message, what="The one within depths")
+    trial.judge(got_within, within, mistakes, message, scale=1.0, what="The one within depths")
 
 
 def _ranks(values: torch.Tensor) -> torch.Tensor:
-    return values.argsort().argsort().double()
+    """How many values are smaller, and half of those that are equal."""
+    below, equal = values < values[:, None], values == values[:, None]
+    return below.double().sum(1) + equal.double().sum(1) / 2
 
 
 def _spearman(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    return _pearson(_ranks(a), _ranks(b))
+
+
+def _without_ties(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    return _pearson(a.argsort().argsort().double(), b.argsort().argsort().double())
+
+
+def _from_differences(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     n = len(a)
     return 1 - 6 * (_ranks(a) - _ranks(b)).square().sum() / (n * (n**2 - 1))
 
@@ -298,24 +396,34 @@ def _kendall(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 )
 def power_iteration(answer: object, trial: Trial) -> None:
     """The eigenvalue of largest size from products alone, against eigvalsh."""
-    D, scale = trial.integer(5, 8), trial.uniform(30.0, 60.0)
+    D, steps, scale = (
+        trial.integer(60, 70),
+        25,
+        1e15 * trial.uniform(1.0, 2.0),
+    )  # overflows before 25 products
     Q = torch.linalg.qr(trial.randn(D, D))[0]
     sign = -1.0 if trial.index % 2 else 1.0
     values = (
-        torch.cat([torch.tensor([sign, -0.5 * sign], dtype=torch.float64), 0.4 * trial.rand(D - 2)]) * scale
+        torch.cat([torch.tensor([sign, -0.4 * sign], dtype=torch.float64), 0.35 * trial.rand(D - 2)]) * scale
     )
     A = Q @ values.diag() @ Q.T
-    start = Q[:, 0] + 0.5 * trial.randn(D)
+    start = Q[:, 0] + 0.2 * trial.randn(D)
     start, calls = trial.uniform(2.0, 3.0) * start, [0]
 
     def product(v: torch.Tensor) -> torch.Tensor:
         calls[0] += 1
-        return A @ v
+        if tuple(v.shape) != (D,):
+            raise ValueError(f"product(v) takes one vector, ({D},); it was given the shape {tuple(v.shape)}")
+        return A.to(v) @ v
 
-    steps = 300
     got = trial.call(answer, product, start, steps)
     want = torch.linalg.eigvalsh(A)[torch.linalg.eigvalsh(A).abs().argmax()]
     trial.expect(calls[0] >= 5, "`product` was hardly used; the matrix is only known through it.")
+    trial.expect(
+        calls[0] <= 2 * steps + 2,
+        f"`product` was called {calls[0]} times, where {steps} products are asked for, and one or two for the "
+        "quotient. To build the whole matrix takes one for each weight: millions.",
+    )
     numbers = trial.tensor(got)
     trial.expect(
         torch.isfinite(numbers).all(), "The vector over- or underflowed: divide it by its norm in every step."

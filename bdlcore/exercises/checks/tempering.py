@@ -101,14 +101,17 @@ def cold_from_tempered(answer: object, trial: Trial) -> None:
     def tempered(
         features: torch.Tensor, y: torch.Tensor, prior_std: float, noise_std: float, T: float
     ) -> tuple[torch.Tensor, torch.Tensor]:
+        calls[0] += 1
         prior_std, noise_std, T = (float(value) for value in (prior_std, noise_std, T))
         found = linear_regression(
             features, y, prior_std=prior_std, noise_std=noise_std, likelihood_temperature=T
         )
         return found.mean, found.covariance
 
+    calls = [0]
     got = trial.call(answer, tempered, features, y, prior_std, noise_std, T)
     mean, covariance = trial.parts(got, "mean", "covariance")
+    called = calls[0]
 
     def covariance_of(prior_std: float, T: float) -> torch.Tensor:
         return tempered(features, y, prior_std, noise_std, T)[1]
@@ -134,6 +137,8 @@ def cold_from_tempered(answer: object, trial: Trial) -> None:
     message = "The cold covariance is T times Bayes'."
     trial.judge(covariance, cold.covariance, mistakes, message, what="The covariance")
     trial.expect_close(mean, cold.mean, "The cold mean is Bayes'.", what="The mean")
+    trial.expect(called > 0, "Right, but by another way: use `tempered`, which was not called.")
+    trial.expect(called == 1, f"Right, but `tempered` was called {called} times; once is enough.")
 
 
 @exercise(
@@ -143,8 +148,8 @@ def cold_from_tempered(answer: object, trial: Trial) -> None:
     hints=(
         "Narrow or wide says nothing: both are. Where would the mean of each be?",
         "Compute Bayes' posterior. Is the mean of the draws within a few standard errors of its mean? Then it is cold.",
-        "Cold: the covariance is T times Bayes'. Tempered: try many T and take the one under which the draws, or "
-        "their covariance, are most likely.",
+        "Cold: the covariance is T times Bayes'. Tempered: try some 60 values of T on a logarithmic grid and take the "
+        "one whose covariance, or mean, is nearest to that of the draws. (log_prob of all draws at once is as good.)",
     ),
 )
 def cold_or_tempered(answer: object, trial: Trial) -> None:
@@ -207,7 +212,7 @@ def cold_or_tempered(answer: object, trial: Trial) -> None:
 )
 def upside_down(answer: object, trial: Trial) -> None:
     """Three samplers of different posteriors: one right, one that scales the std by T, one upside down."""
-    D = trial.integer(2, 4)
+    D = trial.integer(3, 4)
     powers = {"right": 0.5, "squared": 1.0, "upside down": -0.5}
     names = [list(powers)[i] for i in torch.randperm(3, generator=trial.generator).tolist()]
     # the culprit's posterior is neither the narrowest nor the widest at any temperature from 1/4 to 4
@@ -217,7 +222,10 @@ def upside_down(answer: object, trial: Trial) -> None:
     )
 
     def sampler(name: str) -> Callable[[float], torch.Tensor]:
-        centre, generator = trial.randn(D), trial.generator
+        centre, generator = (
+            300 * trial.randn(D),
+            trial.generator,
+        )  # a std over all numbers would be that of these
 
         def draw(T: float, draws: int = 2000) -> torch.Tensor:
             z = torch.randn(draws, D, generator=generator, dtype=torch.float64)
@@ -237,11 +245,13 @@ def upside_down(answer: object, trial: Trial) -> None:
     if chosen == "squared":
         trial.fail(
             "That one is too wide when hot and too narrow when cold (its std is multiplied by T instead of √T), "
-            "but it does get wider with T. Look for the one that gets narrower. Compare each sampler with itself."
+            "but it does get wider with T. Look for the one that gets narrower. Compare each sampler with itself, "
+            "dimension by dimension: their centres differ."
         )
     trial.fail(
         "That one has nothing wrong with it: its width grows as √T. Perhaps its posterior is just narrower or wider "
-        "than the others'. Compare each sampler with itself at two temperatures."
+        "than the others'. Compare each sampler with itself at two temperatures, dimension by dimension: their centres "
+        "differ."
     )
 
 
@@ -346,6 +356,15 @@ def score_of_few_samples(answer: object, trial: Trial) -> None:
     }
     message = "Mean over data of the log of the mean over draws of N(y; mean + √T std z, noise_std²)."
     trial.judge(got, score(math.sqrt(T)), mistakes, message)
+    underflows = (
+        "Right for data near the draws. Where y lies far from all of them every density is too small for exp, and log "
+        "0 is −inf: stay in logarithms (logsumexp over the draws, − log J)."
+    )
+    y = y + 60
+    far = trial.tensor(trial.call(answer, mean, std, y, noise_std, T, z, stops=underflows))
+    trial.expect(far.isfinite().all(), underflows)
+    want = (torch.distributions.Normal(f, noise_std).log_prob(y).logsumexp(0) - math.log(J)).mean()
+    trial.expect_close(far, want, underflows)
 
 
 @exercise(
@@ -372,6 +391,8 @@ def what_temperature_repairs(answer: object, trial: Trial) -> None:
         "T multiplies the noise *variance*: square the ratio.": ratio,
         "The ratio is upside down, and T needs its square.": 1 / ratio,
         "The root is taken where a square belongs.": math.sqrt(ratio),
+        "T multiplies the noise variance: it is a ratio, not a difference, of variances.": true**2
+        - assumed**2,
     }
     trial.judge(got[0], T, mistakes, "Solve assumed_std · √T = true_std.", what="The temperature")
 
@@ -386,18 +407,36 @@ def what_temperature_repairs(answer: object, trial: Trial) -> None:
             f"{name}: Standard deviations do not add; their squares do.": f_std + noise,
             f"{name}: That is a variance; take its root.": total(noise) ** 2,
             f"{name}: The noise is missing: that is the spread of f, not of y.": f_std,
+            f"{name}: That is the noise alone; f is uncertain as well.": torch.full_like(f_std, noise),
+            f"{name}: You added a standard deviation to a variance: square the noise.": (
+                f_std**2 + noise
+            ).sqrt(),
+            f"{name}: You added a standard deviation to a variance: square the spread of f.": (
+                f_std + noise**2
+            ).sqrt(),
+            f"{name}: `f_std` is the spread in the tempered posterior already; T has no part in it here.": (
+                (T * f_std**2 + noise**2).sqrt(),
+                (f_std**2 / T + noise**2).sqrt(),
+                (T * (f_std**2 + noise**2)).sqrt(),
+                ((f_std**2 + noise**2) / T).sqrt(),
+            ),
+            f"{name}: The noise of y is multiplied or divided by T there; T acts on the posterior alone.": (
+                (f_std**2 + noise**2 / T).sqrt(),
+                (f_std**2 + (T * noise) ** 2).sqrt(),
+                (f_std**2 + T * noise**2).sqrt(),
+            ),
         }
 
-    mistakes = of_any_std("The tempered std", assumed) | {
-        "The tempered std has the true noise in it. But T acts on the posterior; the prediction adds what is "
-        "assumed.": total(true),
-    }
-    message = "To the spread of f comes the noise that the model assumes; variances add."
+    mistakes = {
+        "The tempered std has the true noise in it, noise_std · √T. But T acts on the posterior; the prediction adds "
+        "what is assumed.": total(true),
+    } | of_any_std("The tempered std", assumed)
+    message = "That is not what the tempered model predicts: the spread of f and the noise that it assumes."
     trial.judge(got[1], total(assumed), mistakes, message, what="The tempered std")
-    mistakes = of_any_std("The repaired std", true) | {
+    mistakes = {
         "The repaired std still has the assumed noise; repaired means the true one.": total(assumed),
-    }
-    message = "To the spread of f comes the true noise; variances add."
+    } | of_any_std("The repaired std", true)
+    message = "That is not what a model with the true noise predicts: the spread of f and the true noise."
     trial.judge(got[2], total(true), mistakes, message, what="The repaired std")
 
 
