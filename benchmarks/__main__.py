@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 
-SUITES = ("gradients", "samplers", "ensembles", "laplace")
+SUITES = ("gradients", "samplers", "ensembles", "laplace", "trajectories")
 
 
 def main() -> None:

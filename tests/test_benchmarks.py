@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from benchmarks import gradients, race, report, samplers
+from benchmarks import gradients, race, report, samplers, trajectories
 
 
 def test_gradients_run_and_report(tmp_path, monkeypatch):
@@ -25,6 +25,12 @@ def test_samplers_run_and_name_missing_peers(monkeypatch):
     result = samplers.run(time.process_time, quick=True)
     assert "| BlackJAX, compiled | not installed |" in result["text"]
     assert set(result["effective samples"]) == {samplers.LOOP, "bdlcore on vmap gradients", "bdlcore"}
+
+
+def test_trajectories_run_and_report():
+    result = trajectories.run(time.process_time, quick=True)
+    assert {row["name"] for row in result["rows"]} == {trajectories.LOOP, "bdlcore, a stack of 8"}
+    assert {row["case"] for row in result["rows"]} == set(trajectories.FIELDS)
 
 
 def test_contestants_take_turns_and_the_missing_are_named():
