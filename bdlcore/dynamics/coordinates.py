@@ -37,7 +37,7 @@ class ChainAngles:
         x_i = sum_j T_ij l_j (sin q_j, -cos q_j)
 
     Attributes:
-        lengths: (n,) l; with leading axes, lengths of their own for each of the states there.
+        lengths: (n,) l.
         chained: T_ij = 1 for j <= i (a chain, the default), or rods on pivots of their own, T = I.
     """
 
@@ -50,7 +50,7 @@ class ChainAngles:
 
     @property
     def freedoms(self) -> int:
-        return self.lengths.shape[-1]
+        return len(self.lengths)
 
     @property
     def width(self) -> int:
@@ -58,26 +58,35 @@ class ChainAngles:
 
     def encode(self, states: Tensor) -> tuple[Tensor, Tensor]:
         """Angles in (-pi, pi] and rates, (..., n) each; components along the rods are ignored."""
-        x, v = (part.unflatten(-1, (-1, 2)) for part in states.chunk(2, -1))
-        if self.chained:
-            x, v = _differences(x), _differences(v)
-        q = torch.atan2(x[..., 0], -x[..., 1])
-        length = x.norm(dim=-1)
-        return q, (v[..., 0] * -x[..., 1] + v[..., 1] * x[..., 0]) / length.square()
+        return angles_of(states, self.chained)
 
     def decode(self, q: Tensor, rates: Tensor) -> Tensor:
         """Cartesian states (..., 4 n)."""
-        sin, cos, l = q.sin(), q.cos(), self.lengths.to(q)
-        x = torch.stack([l * sin, -l * cos], -1)
-        v = torch.stack([l * cos * rates, l * sin * rates], -1)
-        if self.chained:
-            x, v = x.cumsum(-2), v.cumsum(-2)
-        return torch.cat([x.flatten(-2), v.flatten(-2)], -1)
+        return states_of(q, rates, self.lengths.to(q), self.chained)
 
     def sample(self, samples: int, rate_std: float, generator: torch.Generator) -> Tensor:
         """Angles N(0, 1) rad around hanging down, rates N(0, rate_std^2)."""
         q, rates = torch.randn(2, samples, self.freedoms, generator=generator, dtype=torch.float64)
         return self.decode(q, rate_std * rates)
+
+
+def angles_of(states: Tensor, chained: bool = True) -> tuple[Tensor, Tensor]:
+    """Angles and rates, (..., n) each, of rods with these ends and their velocities, (..., 4 n)."""
+    x, v = (part.unflatten(-1, (-1, 2)) for part in states.chunk(2, -1))
+    if chained:
+        x, v = _differences(x), _differences(v)
+    rates = (v[..., 1] * x[..., 0] - v[..., 0] * x[..., 1]) / x.square().sum(-1)
+    return torch.atan2(x[..., 0], -x[..., 1]), rates
+
+
+def states_of(q: Tensor, rates: Tensor, lengths: Tensor, chained: bool = True) -> Tensor:
+    """Cartesian states (..., 4 n) of rods whose lengths (..., n) are those of all states, or of each its own."""
+    sin, cos = q.sin(), q.cos()
+    x = torch.stack([lengths * sin, -lengths * cos], -1)
+    v = torch.stack([lengths * cos * rates, lengths * sin * rates], -1)
+    if chained:
+        x, v = x.cumsum(-2), v.cumsum(-2)
+    return torch.cat([x.flatten(-2), v.flatten(-2)], -1)
 
 
 def _differences(x: Tensor) -> Tensor:

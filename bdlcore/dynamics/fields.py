@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from .._support import validate
 from .constraints import Constraints, solve
-from .coordinates import ChainAngles, Coordinates
+from .coordinates import Coordinates, angles_of, states_of
 from .systems import GRAVITY, rods
 
 LEAST, SHIFT = (
@@ -399,18 +399,18 @@ class PendulumConstants(VectorField):
         self.log_lengths = nn.Parameter(torch.zeros(links))
         self.constraints = rods(torch.ones(links))
 
-    def unpack(self, weights: Tensor) -> tuple[Tensor, ChainAngles]:
-        """1 / masses (S, 1, 2 n), and the coordinates of the lengths."""
+    def unpack(self, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """1 / masses (S, 1, 2 n), and lengths (S, 1, n)."""
         log_masses, log_lengths = weights.split(self.links, 1)
-        return (-log_masses).exp().repeat_interleave(2, 1)[:, None], ChainAngles(log_lengths.exp()[:, None])
+        return (-log_masses).exp().repeat_interleave(2, 1)[:, None], log_lengths.exp()[:, None]
 
-    def enter(self, parts: tuple[Tensor, ChainAngles], states: Tensor) -> Tensor:
-        return parts[1].decode(*parts[1].encode(states))
+    def enter(self, parts: tuple[Tensor, Tensor], states: Tensor) -> Tensor:
+        return states_of(*angles_of(states), parts[1])
 
-    def slope(self, parts: tuple[Tensor, ChainAngles], z: Tensor) -> Tensor:
+    def slope(self, parts: tuple[Tensor, Tensor], z: Tensor) -> Tensor:
         (inverse, _), (x, v) = parts, z.chunk(2, -1)
         down = x.new_tensor([0.0, -GRAVITY]).repeat(self.links)
         return torch.cat([v, self.constraints.accelerations(x, v, down / inverse, inverse)], -1)
 
-    def leave(self, parts: tuple[Tensor, ChainAngles], z: Tensor) -> Tensor:
+    def leave(self, parts: tuple[Tensor, Tensor], z: Tensor) -> Tensor:
         return z
