@@ -3,7 +3,7 @@
 # Choices, given as `make lab NAME=value`:
 #   PYTHON=python3.12     the Python to build on (default: the first suitable one found)
 #   TORCH=cpu             PyTorch's CPU build on Linux: smaller; other values as for uv's --torch-backend
-#   LABFLAGS=--no-browser, PYTESTFLAGS='-k hmc', NOTEBOOKS=lessons/…, SETS=10, SOAKFLAGS=--fresh, PINFLAGS=--upgrade
+#   LABFLAGS=--no-browser, PYTESTFLAGS='-k hmc', NOTEBOOKS=lessons/…, SETS=10, SOAKFLAGS=--fresh, PROOFFLAGS=--minutes=25, PINFLAGS=--upgrade
 
 PYTHON ?=
 TORCH ?=
@@ -12,6 +12,7 @@ PYTESTFLAGS ?=
 NOTEBOOKS ?=
 SETS ?= 10
 SOAKFLAGS ?=
+PROOFFLAGS ?=
 PINFLAGS ?=
 
 # Nearly any Python can start the set-up, which finds or downloads the one to build on.
@@ -22,7 +23,7 @@ SETUP = $(or $(ANY_PYTHON),$(error No Python 3.8 or newer was found. Install Pyt
 RUN = .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help env env-test env-reference lab test reference exercises readme confirm soak execute bench lint format pins clean
+.PHONY: help env env-test env-reference lab test reference exercises proofs readme confirm soak execute bench lint format pins clean
 
 help: ## Show this list
 	@echo 'make lab and make test are all you need; each sets up everything on its first run.'
@@ -52,6 +53,9 @@ reference: env-reference ## Compare results with other libraries, which are inst
 
 exercises: env-test ## Write exercises/ from solutions/
 	$(RUN) tools/make_exercises.py
+
+proofs: env-test ## Check right answers of all exercises on 1,000 seeds and store how many were refused
+	OMP_NUM_THREADS=1 $(RUN) tools/prove_checks.py --right --seeds 1000 $(PROOFFLAGS)
 
 execute: env-test ## Run lessons and solutions top to bottom and store their outputs (NOTEBOOKS=… for some)
 	$(RUN) tools/execute_notebooks.py $(NOTEBOOKS)

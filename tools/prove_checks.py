@@ -3,19 +3,30 @@
     python tools/prove_checks.py             all exercises: what is missing, and the kill score
     python tools/prove_checks.py priors      only notebooks with this in their path
     python tools/prove_checks.py --seeds 99  on more seeds: does a check ever mistake one answer for another?
+    python tools/prove_checks.py --right --seeds 1000 --minutes 25
+                                             right answers alone, on so many seeds: is one ever refused?
 
 The cells of a solutions notebook and of its exercise notebook are run in this process. At each check cell the solution
 must pass on several seeds, or the untouched stub read "not attempted"; senseless answers must never pass. At each
 variants cell every right answer must pass, and every wrong one fail with the message that it was promised.
+
+What `--right` finds is stored in tests/exercises/proofs.json and goes on there at the next call: after --minutes, or an
+interrupt, nothing is lost. A lesson begins anew once its checks, its solutions or the machine behind them have changed.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
+import hashlib
+import json
+import math
+import os
+import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -28,7 +39,9 @@ from bdlcore.exercises import examine, registered, variants
 from bdlcore.exercises._records import CORRECT, NOT_ATTEMPTED, NOT_YET
 
 SEEDS = range(5)
+MORE_SEEDS = range(5, 20)  # for right answers alone: one refusal undoes what many good messages have built
 SECONDS = 1.0  # the longest that a check of the solution may compute
+PROOFS = Path("tests/exercises/proofs.json")
 RIGHT, WRONG = 2, 3  # variants that an exercise must have at least
 
 
@@ -109,11 +122,24 @@ def table(scores: list[KillScore]) -> str:
     return "\n".join(lines)
 
 
+def right_table(rows: dict[str, dict]) -> str:
+    """What is known of right answers, as text."""
+    lines = ["right answers  seeds  refused"]
+    lines += [
+        f"{row['right']:13d}  {row['seeds']:5d}  {len(row['refused']):7d}  {name}"
+        for name, row in rows.items()
+    ]
+    checked = sum(row["right"] * row["seeds"] for row in rows.values())
+    refused = sum(len(row["refused"]) for row in rows.values())
+    return "\n".join([*lines, f"{checked} times a right answer was checked, and {refused} times refused"])
+
+
 class _Solutions:
     """Stands in for `check`, `variants` and `score_card` while a solutions notebook runs."""
 
     def __init__(self, proof: LessonProof, seeds: Sequence[int]) -> None:
         self.proof, self.seeds, self.seen, self.cards = proof, seeds, set(), 0
+        self.more = [seed for seed in MORE_SEEDS if seed not in seeds] if seeds else []
 
     def names(self) -> dict[str, object]:
         """What the notebook's imports from bdlcore.exercises give instead."""
@@ -125,7 +151,7 @@ class _Solutions:
         one = self.proof.exercises.setdefault(id, Proof(id))
         self.seen.add(id)
         seconds = []
-        for seed in self.seeds:
+        for seed in (*self.seeds, *self.more):
             start = time.process_time()
             result = examine(id, answer, seed)
             seconds.append(time.process_time() - start)
@@ -146,7 +172,8 @@ class _Solutions:
     def _judge(self, found: object) -> None:
         one = self.proof.exercises.setdefault(found.exercise.id, Proof(found.exercise.id))
         for variant in found.items:
-            problem = next(filter(None, (variant.judge(one.id, seed)[1] for seed in self.seeds)), "")
+            seeds = (*self.seeds, *self.more) if variant.fragment is None else self.seeds
+            problem = next(filter(None, (variant.judge(one.id, seed)[1] for seed in seeds)), "")
             if problem:
                 one.faults.append(problem)
             if variant.fragment is None:
@@ -178,6 +205,96 @@ class _Untouched(_Solutions):
                     f'the untouched stub must read "{NOT_ATTEMPTED}", but reads "{result.state}": {result.text}'
                 )
                 return
+
+
+class _RightAnswers(_Solutions):
+    """Collects right answers, (exercise id, name, answer), while a solutions notebook runs."""
+
+    def __init__(self, lesson: Lesson) -> None:
+        super().__init__(LessonProof(lesson, {}), ())
+        self.answers: list[tuple[str, str, object]] = []
+
+    def check(self, id: str, answer: object, **_: object) -> None:
+        self.answers.append((id, "the solution", answer))
+
+    def _judge(self, found: object) -> None:
+        self.answers += [
+            (found.exercise.id, variant.name, variant.answer)
+            for variant in found.items
+            if variant.fragment is None
+        ]
+
+
+def right_answers(root: Path, lesson: Lesson) -> list[tuple[str, str, object]]:
+    """The solution and the right variants of every exercise of a lesson: (exercise id, name, answer)."""
+    seen = _RightAnswers(lesson)
+    path = root / "solutions" / lesson.path
+    broken = run_cells(path, seen.names())
+    if broken:
+        raise RuntimeError(f"{path} does not run to its end: {broken}")
+    return seen.answers
+
+
+def refusals(answers: Sequence[tuple[str, str, object]], seeds: Sequence[int]) -> list[str]:
+    """Which right answers are refused on which seed, and what the learner would be told."""
+    found = []
+    for id, name, answer in answers:
+        for seed in seeds:
+            result = examine(id, answer, seed)
+            if result.state != CORRECT:
+                found.append(f"{id}: {name} reads {result.state!r} at seed {seed}: {result.text}")
+    return found
+
+
+def prove_right(
+    wanted: Sequence[Lesson], seeds: int, store: Path, *, root: Path = ROOT, minutes: float = math.inf
+) -> dict[str, dict]:
+    """Right answers of some lessons on seeds 0, 1, ..., a few seeds of each lesson in turn; kept in the file `store`.
+
+    For each lesson: how many right answers, on how many seeds, the refusals, and a digest of what was proved.
+    """
+    kept = json.loads(store.read_text(encoding="utf-8"))["lessons"] if store.exists() else {}
+    end = time.monotonic() + 60 * minutes
+    answers, rows = {}, {}
+    for lesson in wanted:
+        name = lesson.path.with_suffix("").as_posix()
+        digest = _digest(root, lesson)
+        answers[name] = right_answers(root, lesson)
+        row = {"digest": digest, "right": len(answers[name]), "seeds": 0, "refused": []}
+        rows[name] = kept[name] if kept.get(name, {}).get("digest") == digest else row
+    block = 10
+    with contextlib.suppress(KeyboardInterrupt):
+        while time.monotonic() < end and any(row["seeds"] < seeds for row in rows.values()):
+            name = min(rows, key=lambda name: rows[name]["seeds"])
+            row = rows[name]
+            some = range(row["seeds"], min(row["seeds"] + block, seeds))
+            refused = refusals(answers[name], some)
+            rows[name] = row | {"seeds": some.stop, "refused": row["refused"] + refused}
+            _store(store, kept | rows)
+    return kept | rows
+
+
+def _store(store: Path, rows: dict[str, dict]) -> None:
+    versions = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
+    text = json.dumps(
+        {"versions": versions, "lessons": dict(sorted(rows.items()))}, indent=1, ensure_ascii=False
+    )
+    new = store.with_name(f"{store.name}.new")
+    new.write_text(text + "\n", encoding="utf-8")
+    os.replace(new, store)
+
+
+def _digest(root: Path, lesson: Lesson) -> str:
+    """Of the code cells of the solutions, the lesson's checks, and the machine that runs them."""
+    package = root / "bdlcore" / "exercises"
+    parts = [cell.source for cell in lesson.notebook.cells if cell.cell_type == "code"]
+    parts += [path.read_text(encoding="utf-8") for path in _machine(package, lesson.name)]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def _machine(package: Path, lesson: str) -> Iterator[Path]:
+    yield package / "checks" / f"{lesson}.py"
+    yield from (package / f"_{name}.py" for name in ("judgements", "machine", "reading", "trial"))
 
 
 def _fooled(id: str) -> list[str]:
@@ -235,8 +352,20 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
     parser.add_argument(
         "--seeds", type=int, default=len(SEEDS), help=f"how many seeds (default: {len(SEEDS)})"
     )
+    parser.add_argument("--right", action="store_true", help="right answers alone; stores what it finds")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=math.inf,
+        help="with --right: stop after so many, to go on at the next call",
+    )
     options = parser.parse_args(arguments)
     wanted = [one for one in lessons(root) if all(part in one.path.as_posix() for part in options.parts)]
+    if options.right:
+        rows = prove_right(wanted, options.seeds, root / PROOFS, root=root, minutes=options.minutes)
+        refused = [line for row in rows.values() for line in row["refused"]]
+        print("\n".join([*refused, right_table(rows)]))
+        return int(bool(refused))
     proofs = [prove(root, lesson, range(options.seeds)) for lesson in wanted]
     for proof in proofs:
         for fault in proof.faults:

@@ -12,6 +12,7 @@ from .._machine import exercise
 from .._trial import Trial
 
 NOISE_STD, BAR = 0.1, 22.0  # of the last exercise; the bar in decibels
+TOO_GOOD = 24.2  # decibels; twelve deeper networks have 23.0, and a quarter of the clean photo mixed in 24.9
 
 
 @exercise(
@@ -437,7 +438,7 @@ def restore_half(answer: object, trial: Trial) -> None:
     score, unseen = float(psnr(picture, clean)), float(psnr(picture, clean, ~mask))
     apart = float((picture - observed)[:, mask].square().mean().sqrt())
     facts = f"PSNR {score:.2f} dB; {unseen:.2f} dB on the pixels that were not observed."
-    if score > 27:
+    if score > TOO_GOOD:
         trial.fail("That is more than half a noisy photo can tell: did the clean photo take part?", facts)
     if float(picture[:, ~mask].mean()) < 0.75 * float(observed[:, mask].mean()):
         trial.fail(

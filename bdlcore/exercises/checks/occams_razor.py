@@ -15,7 +15,9 @@ LOG_2PI = math.log(2 * math.pi)
 def _log_normal(y: torch.Tensor, covariance: torch.Tensor) -> torch.Tensor:
     """log N(y; 0, covariance), by torch's own distribution."""
     zero = torch.zeros_like(y)
-    return torch.distributions.MultivariateNormal(zero, covariance_matrix=covariance).log_prob(y)
+    return torch.distributions.MultivariateNormal(
+        zero, covariance_matrix=covariance, validate_args=False
+    ).log_prob(y)
 
 
 def _kernel_matrix(trial: Trial, n: int) -> torch.Tensor:
