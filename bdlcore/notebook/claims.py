@@ -156,9 +156,8 @@ class Claim:
             for sign, bound in (("−", self.lower), ("", self.upper))
         )
         if self.verdict == "not mixed":
-            return (
-                f"R-hat {self.rhat:.3g} is above the line of {self.rhat_limit:g}: the chains have not mixed"
-            )
+            rhat = _apart(self.rhat, self.rhat_limit)
+            return f"R-hat {rhat} is above the line of {self.rhat_limit:g}: the chains have not mixed"
         if self.verdict == "observation":
             return f"95 % bounds{kind} {low} and {high}, of too few values for a verdict"
         if self.rule == "between":
@@ -187,7 +186,7 @@ class Claim:
                 else []
             )
         if self.rhat is not None and self.verdict != "not mixed":
-            said.append(f"worst R-hat {self.rhat:.3g}, line {self.rhat_limit:g}")
+            said.append(f"worst R-hat {_apart(self.rhat, self.rhat_limit)}, line {self.rhat_limit:g}")
         return "; ".join(said)
 
     def again(

@@ -216,6 +216,7 @@ def test_chains_beyond_the_line_leave_no_verdict(rule):
     assert result.verdict == "not mixed"
     assert "R-hat 1.2 is above the line of 1.05" in str(result)
     assert "worst R-hat 1.04, line 1.05" in str(measured(rhat=1.04, rhat_limit=1.05, **rule))
+    assert "R-hat 1.0501 is above" in str(measured(rhat=1.05012, rhat_limit=1.05, **rule))
 
 
 def test_a_value_at_the_end_of_its_grid_bounds_one_side_only():
