@@ -23,7 +23,7 @@ SETUP = $(or $(ANY_PYTHON),$(error No Python 3.8 or newer was found. Install Pyt
 RUN = .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help env env-test env-reference lab test reference exercises proofs readme confirm soak execute bench lint format pins clean
+.PHONY: help env env-test env-reference lab test reference exercises proofs readme confirm soak twins execute bench lint format pins clean
 
 help: ## Show this list
 	@echo 'make lab and make test are all you need; each sets up everything on its first run.'
@@ -65,6 +65,9 @@ readme: env-test ## Write README, CLAIMS.md and docs from the notebooks and thei
 
 confirm: env-test ## Run lessons on SETS sets of fresh seeds and store what becomes of each verdict
 	$(RUN) tools/confirm.py --sets $(SETS) $(NOTEBOOKS)
+
+twins: env-test ## Measure headline claims a second time, by short independent code, and store the values
+	$(RUN) tools/twins.py
 
 soak: env-test ## Run the unit tests on other random streams and instruction sets, and report what fails
 	$(RUN) tools/soak.py $(SOAKFLAGS)

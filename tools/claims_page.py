@@ -18,6 +18,7 @@ import numpy as np
 from confirm import ENOUGH_SETS, SAME_SHARE, Confirmation, Confirmed, confirmed, digest, file_of
 from execute_notebooks import ROOT, notebooks
 from scipy.stats import false_discovery_control
+from twins import FOLDER, LONGEST, Twin, twins_of
 
 from bdlcore.notebook.claims import DECIDED, ERROR_RATE, SYMBOLS, Claim, stored_claims
 
@@ -53,6 +54,7 @@ class Row:
     confirmed: Confirmed | None
     stale: bool
     planned: bool | str
+    twin: Twin | None = None
     fdr: bool = True
     holm: bool = True
 
@@ -95,6 +97,7 @@ def read_notebook(path: Path) -> dict:
 def rows_of(root: Path = ROOT) -> list[Row]:
     """All claims in course order, with what is known of each."""
     rows: list[Row] = []
+    twins = twins_of(root)
     for path in notebooks("lessons", root=root):
         notebook, claims = read_notebook(path), stored_claims(path)
         confirmation = Confirmation.load(file_of(path, root))
@@ -107,7 +110,8 @@ def rows_of(root: Path = ROOT) -> list[Row]:
             )
         for claim in claims:
             found = confirmed(claim, confirmation) if confirmation and not stale else None
-            rows.append(Row(path.relative_to(root), claim, found, stale, planned(claim, plan)))
+            twin = twins.get(claim.name)
+            rows.append(Row(path.relative_to(root), claim, found, stale, planned(claim, plan), twin))
     twice = [name for name, n in Counter(row.claim.name for row in rows).items() if n > 1]
     if twice:
         raise OutOfDate(f"Claims of different lessons share a name: {', '.join(twice)}. Rename all but one.")
@@ -169,7 +173,7 @@ def page(root: Path = ROOT) -> str:
     lines += [summary(rows), "", "| verdict | means | claims |", "|---|---|--:|"]
     counts = Counter(row.verdict for row in rows)
     lines += [f"| {SYMBOLS[v]} {v} | {MEANINGS[v]} | {counts[v]} |" for v in VERDICTS]
-    lines += ["", multiplicity(rows), "", confirmation_text(rows), "", MARKS]
+    lines += ["", multiplicity(rows), "", confirmation_text(rows), "", twins_summary(rows), "", MARKS]
     lines += ["", "## By verdict", ""]
     for verdict in reversed(VERDICTS):
         own = [row for row in rows if row.verdict == verdict]
@@ -230,6 +234,16 @@ def confirmation_text(rows: Sequence[Row]) -> str:
     )
 
 
+def twins_summary(rows: Sequence[Row]) -> str:
+    """How many claims other code was written for, and how often it came to the lesson's verdict."""
+    twins = [row for row in rows if row.twin is not None and row.twin.values]
+    agree = sum(row.twin.measured(row.claim).verdict == row.claim.verdict for row in twins)
+    return (
+        f"{len(twins)} headline claims have a *twin*: a derivation of at most {LONGEST} lines, without bdlcore, on "
+        f"data and seeds of its own (`make twins`). {agree} of them come to the lesson's verdict; the others say why not."
+    )
+
+
 def table(rows: Iterable[Row]) -> list[str]:
     lines = ["| verdict | claim | measured | own side | confirmation |", "|---|---|---|---|---|"]
     for row in rows:
@@ -247,7 +261,7 @@ def table(rows: Iterable[Row]) -> list[str]:
         caveats = f"; {cell(claim.caveats)}" if claim.caveats else ""
         measured = (
             f"{cell(claim.quantity)}: **{cell(claim.number)}** over {cell(claim.replication)}; "
-            f"{cell(claim.evidence)}{caveats}"
+            f"{cell(claim.evidence)}{caveats}{twin_text(row)}"
         )
         side = f"{claim.favourable} of {claim.independent}"
         lines.append(
@@ -255,6 +269,17 @@ def table(rows: Iterable[Row]) -> list[str]:
             f"| {measured} | {side} | {confirmation_cell(row)} |"
         )
     return lines
+
+
+def twin_text(row: Row) -> str:
+    """What other code found on other data, after a line break."""
+    twin = row.twin
+    if twin is None or not twin.values:
+        return ""
+    own = twin.measured(row.claim)
+    verdict = own.verdict if own.verdict == row.claim.verdict else f"**{own.verdict}**: {twin.difference}"
+    link = f"[twin]({FOLDER}/{twin.path.name})"
+    return f"<br>{link}, {len(twin.values)} values: **{cell(own.number)}**, {SYMBOLS[own.verdict]} {cell(verdict)}"
 
 
 def confirmation_cell(row: Row) -> str:
