@@ -20,13 +20,14 @@ import argparse
 import contextlib
 import functools
 import hashlib
+import inspect
 import json
 import math
 import os
 import platform
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -286,15 +287,12 @@ def _store(store: Path, rows: dict[str, dict]) -> None:
 
 def _digest(root: Path, lesson: Lesson) -> str:
     """Of the code cells of the solutions, the lesson's checks, and the machine that runs them."""
-    package = root / "bdlcore" / "exercises"
+    machine = Path(inspect.getfile(examine)).parent
+    checks = root / "bdlcore" / "exercises" / "checks" / f"{lesson.name}.py"
+    files = [machine / f"_{name}.py" for name in ("judgements", "machine", "reading", "trial")]
     parts = [cell.source for cell in lesson.notebook.cells if cell.cell_type == "code"]
-    parts += [path.read_text(encoding="utf-8") for path in _machine(package, lesson.name)]
+    parts += [path.read_text(encoding="utf-8") for path in (checks, *files) if path.exists()]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
-
-
-def _machine(package: Path, lesson: str) -> Iterator[Path]:
-    yield package / "checks" / f"{lesson}.py"
-    yield from (package / f"_{name}.py" for name in ("judgements", "machine", "reading", "trial"))
 
 
 def _fooled(id: str) -> list[str]:

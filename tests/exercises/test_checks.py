@@ -1,6 +1,7 @@
 """Every exercise of the course: its check tells right from wrong, and its notebook is what its solution makes."""
 
 import functools
+import json
 
 import make_exercises
 import prove_checks
@@ -11,7 +12,7 @@ from exercise_rules import problems
 
 from bdlcore.exercises import registered
 
-EXPECTED_SECONDS = 40
+EXPECTED_SECONDS = 100
 
 LESSONS = {lesson.path.as_posix(): lesson for lesson in lessons(ROOT)}
 EXERCISES = [(path, entry.id) for path, lesson in LESSONS.items() for entry in lesson.entries]
@@ -58,6 +59,15 @@ def test_every_check_belongs_to_a_notebook():
     known = {id for _, id in EXERCISES}
     spare = {id: exercise.lesson for id, exercise in registered().items() if id not in known}
     assert not spare, f"registered in bdlcore/exercises/checks/, but in no solutions notebook: {spare}"
+
+
+def test_no_right_answer_was_refused_on_the_many_seeds_of_make_proofs(record_property):
+    rows = json.loads((ROOT / prove_checks.PROOFS).read_text(encoding="utf-8"))["lessons"]
+    record_property("summary", prove_checks.right_table(rows))
+    assert {f"{name}.ipynb" for name in rows} == set(LESSONS), "run `make proofs`"
+    refused = [line for row in rows.values() for line in row["refused"]]
+    assert not refused, "\n".join(refused)
+    assert min(row["seeds"] for row in rows.values()) >= 20, "run `make proofs`"
 
 
 def test_kill_score(record_property):

@@ -4,6 +4,7 @@ The mutants here are faults of an author: a leaked line, a check that lets a mis
 answer, exercises that are out of step with their solutions.
 """
 
+import json
 import shutil
 import subprocess
 import sys
@@ -561,3 +562,36 @@ def test_missing_exercise_notebook_is_named(course):
     assert "exercises/1_tiny/01_tiny.ipynb is missing; run `make exercises`" in faults(
         proven(course(notebook()))
     )
+
+
+# --- right answers on many seeds ---
+
+
+def test_right_answers_are_counted_stored_and_gone_on_with(course, tmp_path):
+    root, store = course(notebook()), tmp_path / "proofs.json"
+    lesson = read_lesson(root, PATH)
+    first = prove_checks.prove_right([lesson], 3, store, root=root)["1_tiny/01_tiny"]
+    assert (first["right"], first["seeds"], first["refused"]) == (12, 3, [])  # four solutions, eight variants
+    assert prove_checks.prove_right([lesson], 15, store, root=root, minutes=0)["1_tiny/01_tiny"] == first
+    second = prove_checks.prove_right([lesson], 15, store, root=root)["1_tiny/01_tiny"]
+    assert second == first | {"seeds": 15}
+    assert json.loads(store.read_text())["lessons"] == {"1_tiny/01_tiny": second}
+    assert "180 times a right answer was checked, and 0 times refused" in prove_checks.right_table(
+        {"1_tiny/01_tiny": second}
+    )
+
+
+def test_a_changed_check_begins_anew_and_its_refusals_are_told(course, tmp_path):
+    root, store = course(notebook()), tmp_path / "proofs.json"
+    prove_checks.prove_right([read_lesson(root, PATH)], 3, store, root=root)
+    stricter = CHECKS.replace(
+        "    got = trial.call(answer, logits)\n", "    trial.expect(trial.seed != 1, 'No.')\n", 1
+    )
+    stricter = stricter.replace("    trial.judge(got, ", "    trial.judge(trial.call(answer, logits), ", 1)
+    file = root / "bdlcore/exercises/checks/tiny.py"
+    file.parent.mkdir(parents=True)
+    file.write_text(stricter)
+    register(stricter)
+    found = prove_checks.prove_right([read_lesson(root, PATH)], 2, store, root=root)["1_tiny/01_tiny"]
+    assert (found["seeds"], len(found["refused"])) == (2, 3)
+    assert all("at seed 1: No." in line for line in found["refused"])
