@@ -240,7 +240,7 @@ def twins_summary(rows: Sequence[Row]) -> str:
     agree = sum(row.twin.measured(row.claim).verdict == row.claim.verdict for row in twins)
     return (
         f"{len(twins)} headline claims have a *twin*: a derivation of at most {LONGEST} lines, without bdlcore, on "
-        f"data and seeds of its own (`make twins`). {agree} of them come to the lesson's verdict; the others say why not."
+        f"data and seeds of its own (`make twins`). {agree} of them come to the lesson's verdict; the others say why."
     )
 
 
