@@ -287,6 +287,9 @@ def elbo(answer: object, trial: Trial) -> None:
         "log_std holds log standard deviations; you read them as log variances.": (
             halved + entropy - log_std.sum() / 2
         ),
+        "log_std is the logarithm of the standard deviations: exp is missing in front of z.": (
+            log_joint(mean.detach() + log_std.detach() * z).mean() + entropy
+        ),
         "theta = mean + std · z: your rows do not use z.": log_joint(mean[None]).mean() + entropy,
         "You averaged probabilities; the bound averages the *log* joint density.": (
             energy.exp().mean().log() + entropy
