@@ -27,10 +27,8 @@ from .constraints import Constraints, solve
 from .coordinates import Coordinates, angles_of, states_of
 from .systems import GRAVITY, rods
 
-LEAST, SHIFT = (
-    0.01,
-    0.53,
-)  # the diagonal of L(q) is softplus(output + SHIFT) + LEAST: 1 for outputs 0, never 0
+# the diagonal of L(q) is softplus(output + SHIFT) + LEAST: about 1 for outputs of 0, and never 0
+LEAST, SHIFT = 0.1, 0.38
 
 
 class VectorField(nn.Module):

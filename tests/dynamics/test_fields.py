@@ -64,7 +64,7 @@ def mass_and_potential(field, parts, q):
     L = q.new_zeros(*q.shape, f)
     rows, columns = torch.tril_indices(f, f)
     L[..., rows, columns] = torch.where(
-        rows == columns, torch.nn.functional.softplus(values + 0.53) + 0.01, values
+        rows == columns, torch.nn.functional.softplus(values + 0.38) + 0.1, values
     )
     return L @ L.mT, field.energy.run(parts[1], seen)[0][..., 0]
 
