@@ -23,6 +23,7 @@ from twins import FOLDER, LONGEST, Twin, twins_of
 from bdlcore.notebook.claims import DECIDED, ERROR_RATE, SYMBOLS, Claim, stored_claims
 
 VERDICTS = ("holds", "not shown", "contradicted", "not mixed", "observation")
+FAILURES_FIRST = ("contradicted", "not shown", "not mixed", "observation", "holds")
 MEANINGS = {
     "holds": "the 95 % bound of the mean is on the claimed side",
     "not shown": "the values do not decide it",
@@ -153,7 +154,9 @@ def holm(p: np.ndarray) -> np.ndarray:
 def tally(rows: Iterable[Row]) -> str:
     """`12 holds, 3 not shown`."""
     counts = Counter(row.verdict for row in rows)
-    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
+    several = {"observation": "observations"}
+    said = {v: several.get(v, v) if counts[v] > 1 else v for v in VERDICTS}
+    return ", ".join(f"{counts[v]} {said[v]}" for v in VERDICTS if counts[v])
 
 
 # --- the page ---
@@ -175,7 +178,7 @@ def page(root: Path = ROOT) -> str:
     lines += [f"| {SYMBOLS[v]} {v} | {MEANINGS[v]} | {counts[v]} |" for v in VERDICTS]
     lines += ["", multiplicity(rows), "", confirmation_text(rows), "", twins_summary(rows), "", MARKS]
     lines += ["", "## By verdict", ""]
-    for verdict in reversed(VERDICTS):
+    for verdict in FAILURES_FIRST:
         own = [row for row in rows if row.verdict == verdict]
         if not own:
             continue

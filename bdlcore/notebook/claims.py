@@ -202,6 +202,7 @@ class Claim:
         """The same claim, measured by another run of its lesson."""
         found = {"values": values, "seeds": seeds, "seed_shift": seed_shift, "clusters": clusters}
         found |= {"at_edge": at_edge, "rhat": rhat, self.rule: self.threshold}
+        found["rhat_limit"] = None if rhat is None else self.rhat_limit  # no chains, no line
         return _measure(**{field: getattr(self, field) for field in _GIVEN} | found)
 
     def record(self) -> dict[str, Any]:

@@ -304,6 +304,7 @@ def test_a_claim_is_measured_again_with_another_runs_values(monkeypatch):
     second = run_of(monkeypatch, 7, [v - 1 for v in VALUES], rhat=1.2, rhat_limit=1.1)
     assert first.again(second.values, second.seeds, seed_shift=7000, rhat=1.2) == second
     assert first.verdict != second.verdict == "not mixed"
+    assert first.again(VALUES, first.seeds, seed_shift=0).rhat_limit is None
 
 
 def test_a_record_without_its_unit_is_refused():
