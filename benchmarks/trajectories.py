@@ -50,7 +50,7 @@ def contestants(field: str, steps: int) -> dict[str, Contestant]:
 
 def run(clock: Callable[[], float], quick: bool = False) -> dict:
     """Race the two ways for a constrained network and one in angles."""
-    steps, rounds, seconds = (1, 1, 0.01) if quick else (10, 5, 2.0)
+    steps, rounds, seconds = (1, 1, 0.01) if quick else (4, 4, 1.0)
     cases = {
         name: race(contestants(name, steps), rounds=rounds, seconds=seconds, clock=clock) for name in FIELDS
     }
