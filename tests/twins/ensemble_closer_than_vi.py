@@ -8,7 +8,7 @@ distance between normals of the same mean and std as f(x), in units of the refer
 
 import torch
 
-H, NOISE, VALUES = 20, 0.1, 6
+H, NOISE, VALUES = 20, 0.1, 12
 SCALE = torch.tensor([2.0] * 2 * H + [2 / H**0.5] * H + [2.0], dtype=torch.float64)
 
 

@@ -1,4 +1,4 @@
-"""Log evidence per image of an RBF process on digits: true labels minus the same labels in random order.
+"""Log evidence per image and output of an RBF process on digits: true labels minus the same labels in random order.
 
 300 images, targets +1 and -1 for one digit against the rest of ten one-against-rest problems, noise std 0.1; the length
 scale is chosen for the true labels and kept. Each seed draws other images and another order.
@@ -27,4 +27,4 @@ def value(seed):
     shuffled = y[rng.permutation(N)]
     fitted = K @ np.linalg.solve(K + NOISE**2 * np.eye(N), shuffled)
     assert (fitted.argmax(1) == shuffled.argmax(1)).all(), "the shuffled labels are not fitted"
-    return (evidence(K, y) - evidence(K, shuffled)) / N
+    return (evidence(K, y) - evidence(K, shuffled)) / y.size
