@@ -21,6 +21,8 @@ EXPECTED_SECONDS = 12
         (76, "about a minute and a half"),
         (104, "about a minute and a half"),
         (106, "about 2 minutes"),
+        (150, "about 3 minutes"),  # half of a minute is rounded up, whatever 150.2 was rounded to before
+        (150.2, "about 3 minutes"),
         (600, "about 10 minutes"),
     ],
 )

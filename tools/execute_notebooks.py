@@ -152,11 +152,12 @@ def _still(output: NotebookNode) -> bool:
 
 def spoken(seconds: float) -> str:
     """A run time the way one says it: `about 40 seconds`, `about a minute and a half`, `about 3 minutes`."""
+    seconds = round(seconds)  # as the metadata have it, so that both are said alike
     if seconds < 55:
         return f"about {max(10, round(seconds, -1)):.0f} seconds"
     if seconds < 105:
         return "about a minute" if seconds < 75 else "about a minute and a half"
-    return f"about {round(seconds / 60)} minutes"
+    return f"about {(seconds + 30) // 60} minutes"
 
 
 def state_time(title: str, seconds: float) -> str:
