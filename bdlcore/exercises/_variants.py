@@ -61,7 +61,9 @@ class Variants:
 
     def show(self, seed: int = 0) -> None:
         """A table of the variants: verdict, and what the learner is told. Raises if a verdict is not as promised."""
-        with warnings.catch_warnings(action="ignore"):  # what a wrong answer makes a library say is beside the point
+        with warnings.catch_warnings(
+            action="ignore"
+        ):  # what a wrong answer makes a library say is beside the point
             judged = [(variant, *variant.judge(self.exercise.id, seed)) for variant in self.items]
         rows = [
             (v.name, "right" if v.fragment is None else "wrong", r.state, r.message) for v, r, _ in judged
