@@ -15,7 +15,7 @@ import os
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import Empty
 
@@ -46,6 +46,16 @@ def patience(stated: float) -> float:
     return 10 * stated + 120
 
 
+def start_kernel(start: Callable[[], None], attempts: int = 3) -> None:
+    """Start a kernel, again if it dies at once: two that start at the same moment may draw the same free port."""
+    for attempt in range(1, attempts + 1):
+        try:
+            return start()
+        except RuntimeError:
+            if attempt == attempts:
+                raise
+
+
 # --- the course's notebooks as tests ---
 
 
@@ -68,7 +78,7 @@ class NotebookRun:
     def setup(self) -> None:
         self.folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         with isolated_environment(self.notebook.path, Path(self.folder.name)):
-            self.nbval_setup()
+            start_kernel(self.nbval_setup)
         notice_death(self.notebook.kernel)
 
     def teardown(self) -> None:

@@ -58,6 +58,12 @@ def shift_seeds(by: int) -> None:
     torch.manual_seed(0)  # for what draws from the global generator without seeding it
 
 
+@pytest.fixture(autouse=True)
+def same_stream_for_every_test():
+    """What a test draws from PyTorch's global generator does not depend on which tests ran before it."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture
 def model():
     """A small regression network with two outputs."""

@@ -185,3 +185,19 @@ def test_summary_lists_time_against_limit(outcomes):
 
 def test_kernels_are_this_python():
     assert ThisPythonKernel().kernel_spec.argv[0] == sys.executable
+
+
+def test_a_kernel_that_dies_at_once_is_started_again(pytestconfig):
+    plugin = pytestconfig.pluginmanager.get_plugin(str(ROOT / "conftest.py"))
+    died = []
+
+    def start():
+        died.append(1)
+        if len(died) < 3:
+            raise RuntimeError("Kernel died before replying to kernel_info")
+
+    plugin.start_kernel(start)
+    assert len(died) == 3
+    died.clear()
+    with pytest.raises(RuntimeError, match="died"):
+        plugin.start_kernel(start, attempts=2)
