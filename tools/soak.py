@@ -23,8 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-ROOMS = "_support curvature data evaluation exact inference likelihoods models nets predictions restoration"
-TESTS = [f"tests/{room}" for room in ROOMS.split()] + ["tests/test_contracts.py"]
+ROOMS = "_support curvature data dynamics evaluation exact inference likelihoods models nets predictions restoration"
+TESTS = [f"tests/{room}" for room in ROOMS.split()]
+TESTS += [f"tests/test_{name}.py" for name in ("contracts", "devices", "memory")]
 
 
 @dataclass(frozen=True)
