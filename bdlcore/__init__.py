@@ -110,6 +110,7 @@ __all__ = [
     "TemperatureSweep",
     "ViewAverage",
     "agreement",
+    "answer",
     "best_temperature",
     "claim",
     "collapse",
@@ -129,6 +130,7 @@ __all__ = [
     "ess",
     "estimate_effective_dimension",
     "gaussian_process",
+    "guess",
     "health",
     "hmc",
     "inpainting_studio",
@@ -159,6 +161,7 @@ __all__ = [
     "sgld",
     "ssim",
     "swag",
+    "tally",
     "temperature_sweep",
     "total_variation",
     "wasserstein",
@@ -169,6 +172,9 @@ _LAZY = {
     "plots": ("notebook.plots", None),
     "demo": ("notebook.demo", "demo"),
     "claim": ("notebook.claims", "claim"),
+    "guess": ("notebook.guesses", "guess"),
+    "answer": ("notebook.guesses", "answer"),
+    "tally": ("notebook.guesses", "tally"),
     "inpainting_studio": ("notebook.inpainting_studio", "inpainting_studio"),
 }
 

@@ -43,6 +43,7 @@ class Demo:
         buffer = io.BytesIO()
         FigureCanvasAgg(figure).print_png(buffer, pil_kwargs={"compress_level": 1})  # savefig draws twice
         plt.close(figure)
+        self.image.tooltip = figure.get_label() or None  # what `plots.describe` said of it
         self.image.value = buffer.getvalue()
         self.milliseconds = 1000 * (time.perf_counter() - start)
 

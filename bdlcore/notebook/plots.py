@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import matplotlib as mpl
 import torch
+from IPython import get_ipython
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from torch import Tensor
 
 # Okabe & Ito's palette: told apart by every common form of colour vision
@@ -33,6 +38,41 @@ def use_style() -> None:
             "legend.frameon": False,
         }
     )
+
+
+def describe(figure: Figure, text: str) -> None:
+    """Say in words what a figure shows, for those who cannot see it.
+
+    The text becomes the figure's label, and the alternative text (`alt`) of its picture in the notebook's output,
+    where pages that are made from notebooks look for it.
+
+    Args:
+        figure: the figure, before its cell ends.
+        text: the axes, what is compared and what is seen; at least four words.
+    """
+    text = " ".join(text.split())
+    if len(text.split()) < 4:
+        raise ValueError(f"Say what the figure shows, in a sentence; got {text!r}.")
+    figure.set_label(text)
+    if shell := get_ipython():
+        pictures = shell.display_formatter.formatters["image/png"]
+        printer = pictures.lookup_by_type(Figure)
+        if not isinstance(printer, _WithAlt):
+            pictures.for_type(Figure, _WithAlt(printer))
+
+
+class _WithAlt:
+    """IPython's printer of figures, which also notes the figure's label as the picture's alternative text."""
+
+    def __init__(self, printer: Callable[[Figure], Any]):
+        self.printer = printer
+
+    def __call__(self, figure: Figure) -> Any:
+        printed = self.printer(figure)
+        if not figure.get_label() or printed is None:
+            return printed
+        picture, metadata = printed if isinstance(printed, tuple) else (printed, {})
+        return picture, {**metadata, "alt": figure.get_label()}
 
 
 def band(
