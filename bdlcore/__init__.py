@@ -32,6 +32,7 @@ from .data import corruptions
 from .data.photos import load_image, photo
 from .evaluation import prior_functions
 from .evaluation.complexity import pac_bayes_scale, path_norm
+from .evaluation.compression import Compressed, code_length, compress, occam_bound
 from .evaluation.distances import agreement, total_variation, wasserstein
 from .evaluation.diversity import disagreement, error_products
 from .evaluation.health import Health, health
@@ -79,6 +80,7 @@ __all__ = [
     "Categorical",
     "CategoricalPredictive",
     "Collapse",
+    "Compressed",
     "Consensus",
     "ConvolutionalKernel",
     "Downsample",
@@ -113,7 +115,9 @@ __all__ = [
     "answer",
     "best_temperature",
     "claim",
+    "code_length",
     "collapse",
+    "compress",
     "concatenate",
     "corruptions",
     "curvature_eigenvalues",
@@ -142,6 +146,7 @@ __all__ = [
     "mean_field_vi",
     "monte_carlo_kernel",
     "nets",
+    "occam_bound",
     "pac_bayes_scale",
     "path_norm",
     "photo",

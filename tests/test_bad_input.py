@@ -136,6 +136,11 @@ CALLS = {
         {"model": CLASSES, "stack": OTHER, "x": X, "y": LABELS, "draws": 2, "steps": 2},
         {"x": "inputs", "y": "labels", "accuracy_drop": "share", "draws": "count"},
     ),
+    "compress": (
+        {"model": CLASSES, "stack": OTHER, "start": OTHER, "x": X, "y": LABELS},
+        {"x": "inputs", "y": "labels", "accuracy_drop": "share"},
+    ),
+    "occam_bound": ({"error": torch.ones(1), "nats": torch.ones(1), "count": 5}, {"count": "count"}),
     "low_loss_path": (
         DATA | {"stack": STACK[:2], "steps": 2},
         {"x": "inputs", "y": "targets", "points": "count"},
@@ -168,12 +173,12 @@ CALLS = {
 # what has no argument that could be bad in these ways, or is tried by tests of its own
 ELSEWHERE = {
     "AnyPosterior", "Likelihood", "Bernoulli", "Categorical", "CategoricalPredictive", "GaussianPredictive",
-    "LinearisedPredictive", "NormalPredictive", "StreamedPredictive", "Collapse", "GaussianProcess", "Health",
-    "KernelSpectrum", "LaplacePosterior", "Layout", "LinearPosterior", "MeanField", "Model", "Posterior",
+    "LinearisedPredictive", "NormalPredictive", "StreamedPredictive", "Collapse", "Compressed", "GaussianProcess",
+    "Health", "KernelSpectrum", "LaplacePosterior", "Layout", "LinearPosterior", "MeanField", "Model", "Posterior",
     "Restoration", "Setup", "Stack", "SwagState", "TemperatureSweep", "ViewAverage", "agreement",
-    "best_temperature", "claim", "concatenate", "corruptions", "data", "demo", "dynamics", "ess", "inpainting_studio",
-    "lanczos", "load_image", "nets", "path_norm", "photo", "plane_through", "plots", "prior_functions", "rhat",
-    "rotations", "sample_gp_prior", "sample_hmc", "setup", "ssim", "total_variation",
+    "best_temperature", "claim", "code_length", "concatenate", "corruptions", "data", "demo", "dynamics", "ess",
+    "inpainting_studio", "lanczos", "load_image", "nets", "path_norm", "photo", "plane_through", "plots",
+    "prior_functions", "rhat", "rotations", "sample_gp_prior", "sample_hmc", "setup", "ssim", "total_variation",
 }  # fmt: skip
 
 

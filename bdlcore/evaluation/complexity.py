@@ -87,7 +87,7 @@ def pac_bayes_scale(
     weights, S = stack.weights, len(stack)
     random = RowRandom(seed, range(draws), dtype=weights.dtype, device=weights.device)
     z = random.normal(weights.shape[1])
-    right = _right(model, weights, x, y)
+    right = right_labels(model, weights, x, y)
     bearable = math.floor(
         accuracy_drop * draws * len(y)
     )  # labels that may be lost, over all draws: exact counts
@@ -97,7 +97,7 @@ def pac_bayes_scale(
         if magnitude_aware:
             std = (std.square() * weights.square() + _FLOOR).sqrt()
         noisy = (weights[:, None] + std[:, None] * z).flatten(0, 1)
-        return draws * right - _right(model, noisy, x, y).unflatten(0, (S, draws)).sum(1) > bearable
+        return draws * right - right_labels(model, noisy, x, y).unflatten(0, (S, draws)).sum(1) > bearable
 
     low = weights.new_full((S,), math.log(1e-4))
     high = weights.new_full((S,), math.log(_LARGEST))
@@ -109,7 +109,7 @@ def pac_bayes_scale(
 
 
 @torch.no_grad()
-def _right(model: Model, weights: Tensor, x: Tensor, y: Tensor) -> Tensor:
+def right_labels(model: Model, weights: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """How many labels each setting gets right, (S,) whole numbers."""
 
     def of(part: Tensor) -> Tensor:
