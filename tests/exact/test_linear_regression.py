@@ -33,8 +33,9 @@ def test_linear_predictive_matches_its_own_samples():
     f = posterior.sample(100_000, seed=0) @ features.mT
     torch.testing.assert_close(f.mean(0)[:, None], predictive.mean, rtol=0, atol=0.01)
     torch.testing.assert_close(f.std(0)[:, None], predictive.epistemic_std, rtol=0.02, atol=0)
-    mixture = bdl.GaussianPredictive(f[:2000, :, None], 0.5)
-    torch.testing.assert_close(mixture.log_prob(y), predictive.log_prob(y), rtol=0, atol=0.05)
+    mixture = bdl.GaussianPredictive(f[:20_000, :, None], 0.5)
+    near = (predictive.mean + 0.5 * predictive.total_std)[:, 0]  # far out a few draws would carry the average
+    torch.testing.assert_close(mixture.log_prob(near), predictive.log_prob(near), rtol=0, atol=0.05)
     low, high = predictive.interval(0.9)
     share = torch.special.ndtr((high - predictive.mean) / predictive.total_std)
     torch.testing.assert_close(share, torch.full_like(share, 0.95))

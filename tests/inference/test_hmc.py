@@ -32,7 +32,7 @@ def test_hmc_finds_the_closed_form_posterior(linear, name, T):
     assert error < 5 / math.sqrt(effective)
     scaled = (weights.mT.cov() - want.covariance) / torch.outer(std, std)
     assert scaled.abs().max().item() < 5 * math.sqrt(2 / effective) * 1.5
-    assert posterior.rhat.max() < 1.01
+    assert posterior.rhat.max() < 1.03  # mixed chains: about (1 + 32 / effective)^(1/2), at most 1.011
     assert posterior.divergences.sum() == 0
 
 

@@ -1,7 +1,9 @@
 """Shared pictures against the number of things drawn."""
 
 import matplotlib.pyplot as plt
+import pytest
 import torch
+from IPython.core.interactiveshell import InteractiveShell
 
 from bdlcore import plots
 
@@ -16,3 +18,19 @@ def test_shared_pictures_draw_what_they_are_given():
     assert len(ax.lines) == 1 + 7 + 1 and len(ax.collections) == 1
     assert ax.texts[0].get_text() == "name"
     plt.close(figure)
+
+
+def test_a_described_figure_carries_its_text_into_the_page():
+    run_cell = InteractiveShell.instance().run_cell
+    run_cell("import matplotlib.pyplot as plt; from bdlcore import plots; get_ipython().enable_matplotlib('inline')")
+    run_cell("figure, _ = plt.subplots(); plots.describe(figure, 'A line that\\n rises with x')")
+    format = InteractiveShell.instance().display_formatter.format
+    shown = InteractiveShell.instance().user_ns["figure"]
+    bundle, metadata = format(shown)
+    assert "image/png" in bundle
+    assert metadata["image/png"]["alt"] == "A line that rises with x" == shown.get_label()
+    bare, _ = plt.subplots()
+    assert "alt" not in format(bare)[1].get("image/png", {})
+    with pytest.raises(ValueError, match="in a sentence; got 'plot'"):
+        plots.describe(bare, "plot")
+    plt.close("all")
