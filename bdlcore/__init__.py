@@ -55,19 +55,24 @@ from .likelihoods.bernoulli import Bernoulli
 from .likelihoods.categorical import Categorical
 from .likelihoods.consensus import Consensus
 from .likelihoods.gaussian import Gaussian
+from .likelihoods.noise import LearnedNoise, NoiseHead
+from .likelihoods.poisson import Poisson
 from .likelihoods.protocol import Likelihood
+from .likelihoods.student_t import StudentT
 from .models.log_posterior import LogPosterior
 from .models.marginalise import predict
 from .models.model import Model
-from .models.priors import GaussianPrior
+from .models.priors import GaussianPrior, LaplacePrior, StudentTPrior
 from .models.stack import Layout, Stack, concatenate
 from .nets.view_average import ViewAverage, rotations
 from .notebook.course import Setup, setup
 from .predictions.categorical import CategoricalPredictive
+from .predictions.counts import CountPredictive
 from .predictions.gaussian import GaussianPredictive
 from .predictions.linearised import LinearisedPredictive
 from .predictions.normal import NormalPredictive
 from .predictions.streamed import StreamedPredictive
+from .predictions.student_t import StudentTPredictive
 from .restoration.deep_image_prior import deep_image_prior
 from .restoration.downsample import Downsample
 from .restoration.quality import psnr, ssim
@@ -81,6 +86,7 @@ __all__ = [
     "Collapse",
     "Consensus",
     "ConvolutionalKernel",
+    "CountPredictive",
     "Downsample",
     "Gaussian",
     "GaussianPredictive",
@@ -89,7 +95,9 @@ __all__ = [
     "Health",
     "KernelSpectrum",
     "LaplacePosterior",
+    "LaplacePrior",
     "Layout",
+    "LearnedNoise",
     "Likelihood",
     "LinearKernel",
     "LinearPosterior",
@@ -98,13 +106,18 @@ __all__ = [
     "MeanField",
     "Model",
     "NetworkKernel",
+    "NoiseHead",
     "NormalPredictive",
+    "Poisson",
     "Posterior",
     "RBF",
     "Restoration",
     "Setup",
     "Stack",
     "StreamedPredictive",
+    "StudentT",
+    "StudentTPredictive",
+    "StudentTPrior",
     "SwagMoments",
     "SwagState",
     "TemperatureSweep",
