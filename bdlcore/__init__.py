@@ -31,18 +31,22 @@ from .curvature.spectra import (
 from .data import corruptions
 from .data.photos import load_image, photo
 from .evaluation import prior_functions
+from .evaluation.abstention import RiskCoverage, risk_coverage
 from .evaluation.complexity import pac_bayes_scale, path_norm
 from .evaluation.distances import agreement, total_variation, wasserstein
 from .evaluation.diversity import disagreement, error_products
+from .evaluation.familiarity import feature_distance
 from .evaluation.health import Health, health
 from .evaluation.landscapes import low_loss_path, plane_through, segment
 from .evaluation.prior_functions import Collapse, collapse, prior_correlation
+from .evaluation.recalibration import conformal_interval, conformal_sets, temperature_scaling
+from .evaluation.scores import auroc, brier, crps_of_draws
 from .exact.convolutional_kernel import ConvolutionalKernel
 from .exact.gaussian_processes import GaussianProcess, KernelSpectrum, gaussian_process, sample_gp_prior
 from .exact.kernels import RBF, LinearKernel, NetworkKernel, monte_carlo_kernel
 from .exact.linear_regression import LinearPosterior, linear_regression
 from .inference.approximations import MeanField, SwagState
-from .inference.convergence import ess, rhat
+from .inference.convergence import ess, rhat, tail_ess
 from .inference.ensemble import ensemble
 from .inference.hmc import hmc, sample_hmc
 from .inference.laplace import LaplacePosterior, laplace
@@ -112,6 +116,7 @@ __all__ = [
     "Posterior",
     "RBF",
     "Restoration",
+    "RiskCoverage",
     "Setup",
     "Stack",
     "StreamedPredictive",
@@ -123,11 +128,16 @@ __all__ = [
     "TemperatureSweep",
     "ViewAverage",
     "agreement",
+    "auroc",
     "best_temperature",
+    "brier",
     "claim",
     "collapse",
     "concatenate",
+    "conformal_interval",
+    "conformal_sets",
     "corruptions",
+    "crps_of_draws",
     "curvature_eigenvalues",
     "curvature_matrix",
     "curvature_product",
@@ -141,6 +151,7 @@ __all__ = [
     "error_products",
     "ess",
     "estimate_effective_dimension",
+    "feature_distance",
     "gaussian_process",
     "health",
     "hmc",
@@ -163,6 +174,7 @@ __all__ = [
     "prior_functions",
     "psnr",
     "rhat",
+    "risk_coverage",
     "rotations",
     "sample_gp_prior",
     "sample_hmc",
@@ -172,6 +184,8 @@ __all__ = [
     "sgld",
     "ssim",
     "swag",
+    "tail_ess",
+    "temperature_scaling",
     "temperature_sweep",
     "total_variation",
     "wasserstein",
