@@ -46,7 +46,7 @@ def test_distances_are_mahalanobis():
     from sklearn.covariance import EmpiricalCovariance, LedoitWolf
 
     g = torch.Generator().manual_seed(0)
-    mixing = torch.randn(3, 3, generator=g, dtype=torch.float64)
+    mixing = torch.tensor([[1.0, 0.5, 0.0], [0.0, 2.0, -0.3], [0.2, 0.0, 0.7]], dtype=torch.float64)
     known = torch.randn(4000, 3, generator=g, dtype=torch.float64) @ mixing + 1
     new = torch.randn(20, 3, generator=g, dtype=torch.float64)
     found = bdl.feature_distance(new, known)

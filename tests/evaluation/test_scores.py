@@ -80,8 +80,8 @@ def test_brier_is_that_of_the_errors():
 
 
 def test_auroc_against_torchmetrics():
-    inside, outside = normal(300).round(decimals=1), (normal(200, seed=1) + 0.5).round(decimals=1)
-    both = torch.cat([inside, outside]).sigmoid()
+    inside, outside = (10 * normal(300)).round(), (10 * normal(200, seed=1) + 5).round()  # with ties
+    both = torch.cat([inside, outside]) / 200 + 0.5
     want = binary_auroc(both, (torch.arange(500) >= 300).long())
     assert bdl.auroc(inside, outside) == pytest.approx(want.item(), abs=1e-6)
     assert bdl.auroc(torch.zeros(3), torch.ones(2)) == 1 and bdl.auroc(torch.ones(3), torch.ones(2)) == 0.5
