@@ -60,7 +60,7 @@ def test_the_curvature_is_the_fisher_information_by_quadrature(case):
     """E[slope^2] of each output by itself; one noise for two outputs has the information of both."""
     likelihood, K, distribution = CASES[case]
     f = functions(K)[0, :1]
-    y = torch.atanh(torch.linspace(-1, 1, 20_001, dtype=G)[1:-1])[:, None] * 40  # heavy tails
+    y = torch.atanh(torch.linspace(-1, 1, 200_001, dtype=G)[1:-1])[:, None] * 40  # heavy tails
     p = distribution(f).log_prob(y).exp() * torch.gradient(y[:, 0], spacing=1.0)[0][:, None]
     location, scale = likelihood._noise.split(f)
     alone = type(likelihood)(bdl.NoiseHead(), *([likelihood.dof] if hasattr(likelihood, "dof") else []))
@@ -146,13 +146,13 @@ def problem():
         (bdl.sghmc, {"chains": 32, "draws": 400, "step_size": 0.02}, 0.2),
         (bdl.sgld, {"chains": 32, "draws": 400, "thinning": 20}, 0.2),
         (bdl.mean_field_vi, {"draws": 2000}, 0.2),
-        (bdl.ensemble, {"members": 2, "steps": 1500, "lr": 0.03}, 0.5),
-        (bdl.laplace, {"modes": 1}, 0.5),
+        (bdl.ensemble, {"members": 2, "steps": 1500, "lr": 0.03}, 1.0),
+        (bdl.laplace, {"modes": 1}, 1.0),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
 def test_the_posterior_of_an_unknown_noise(problem, method, settings, error):
-    """Mean and std of log noise in units of its std; a mode lies half a std off, for 25 data."""
+    """Mean and std of log noise in units of its std; a mode lies half a std off, for 25 data, and the prior 5."""
     model, x, y, exact = problem
     posterior = method(model, x, y, **settings)
     draws = posterior.functions(x[:3], 4000) if method is bdl.laplace else posterior.functions(x[:3])
@@ -160,7 +160,7 @@ def test_the_posterior_of_an_unknown_noise(problem, method, settings, error):
     log_noise = draws[:, 0, 1]
     assert abs(log_noise.mean() - exact["mean"]) < error * exact["std"]
     if method is not bdl.ensemble:
-        assert abs(log_noise.std() / exact["std"] - 1) < max(error, 0.15)
+        assert abs(log_noise.std() / exact["std"] - 1) < min(max(error, 0.15), 0.5)
     if method in (bdl.hmc, bdl.sghmc, bdl.sgld):
         weights = posterior.stack.weights.mean(0)
         assert (weights[:2] - exact["slope"]).abs().max() < 0.02
@@ -174,7 +174,7 @@ def test_swag_takes_an_unknown_noise(problem):
     model, x, y, exact = problem
     posterior = bdl.swag(model, x, y, members=2, snapshots=10, batch_size=8, lr=1e-4, initial_steps=1500)
     log_noise = posterior.stack.weights[:, -1]
-    assert abs(log_noise.mean() - exact["mean"]) < exact["std"]
+    assert abs(log_noise.mean() - exact["mean"]) < 2 * exact["std"]
     assert posterior.predict(x).log_prob(y).isfinite().all()
 
 
