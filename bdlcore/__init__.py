@@ -31,19 +31,23 @@ from .curvature.spectra import (
 from .data import corruptions
 from .data.photos import load_image, photo
 from .evaluation import prior_functions
+from .evaluation.abstention import RiskCoverage, risk_coverage
 from .evaluation.complexity import pac_bayes_scale, path_norm
 from .evaluation.compression import Compressed, code_length, compress, occam_bound
 from .evaluation.distances import agreement, total_variation, wasserstein
 from .evaluation.diversity import disagreement, error_products
+from .evaluation.familiarity import feature_distance
 from .evaluation.health import Health, health
 from .evaluation.landscapes import low_loss_path, plane_through, segment
 from .evaluation.prior_functions import Collapse, collapse, prior_correlation
+from .evaluation.recalibration import conformal_interval, conformal_sets, temperature_scaling
+from .evaluation.scores import auroc, brier, crps_of_draws
 from .exact.convolutional_kernel import ConvolutionalKernel
 from .exact.gaussian_processes import GaussianProcess, KernelSpectrum, gaussian_process, sample_gp_prior
 from .exact.kernels import RBF, LinearKernel, NetworkKernel, monte_carlo_kernel
 from .exact.linear_regression import LinearPosterior, linear_regression
 from .inference.approximations import MeanField, SwagState
-from .inference.convergence import ess, rhat
+from .inference.convergence import ess, rhat, tail_ess
 from .inference.ensemble import ensemble
 from .inference.hmc import hmc, sample_hmc
 from .inference.laplace import LaplacePosterior, laplace
@@ -56,19 +60,24 @@ from .likelihoods.bernoulli import Bernoulli
 from .likelihoods.categorical import Categorical
 from .likelihoods.consensus import Consensus
 from .likelihoods.gaussian import Gaussian
+from .likelihoods.noise import LearnedNoise, NoiseHead
+from .likelihoods.poisson import Poisson
 from .likelihoods.protocol import Likelihood
+from .likelihoods.student_t import StudentT
 from .models.log_posterior import LogPosterior
 from .models.marginalise import predict
 from .models.model import Model
-from .models.priors import GaussianPrior
+from .models.priors import GaussianPrior, LaplacePrior, StudentTPrior
 from .models.stack import Layout, Stack, concatenate
 from .nets.view_average import ViewAverage, rotations
 from .notebook.course import Setup, setup
 from .predictions.categorical import CategoricalPredictive
+from .predictions.counts import CountPredictive
 from .predictions.gaussian import GaussianPredictive
 from .predictions.linearised import LinearisedPredictive
 from .predictions.normal import NormalPredictive
 from .predictions.streamed import StreamedPredictive
+from .predictions.student_t import StudentTPredictive
 from .restoration.deep_image_prior import deep_image_prior
 from .restoration.downsample import Downsample
 from .restoration.quality import psnr, ssim
@@ -83,6 +92,7 @@ __all__ = [
     "Compressed",
     "Consensus",
     "ConvolutionalKernel",
+    "CountPredictive",
     "Downsample",
     "Gaussian",
     "GaussianPredictive",
@@ -91,7 +101,9 @@ __all__ = [
     "Health",
     "KernelSpectrum",
     "LaplacePosterior",
+    "LaplacePrior",
     "Layout",
+    "LearnedNoise",
     "Likelihood",
     "LinearKernel",
     "LinearPosterior",
@@ -100,26 +112,37 @@ __all__ = [
     "MeanField",
     "Model",
     "NetworkKernel",
+    "NoiseHead",
     "NormalPredictive",
+    "Poisson",
     "Posterior",
     "RBF",
     "Restoration",
+    "RiskCoverage",
     "Setup",
     "Stack",
     "StreamedPredictive",
+    "StudentT",
+    "StudentTPredictive",
+    "StudentTPrior",
     "SwagMoments",
     "SwagState",
     "TemperatureSweep",
     "ViewAverage",
     "agreement",
     "answer",
+    "auroc",
     "best_temperature",
+    "brier",
     "claim",
     "code_length",
     "collapse",
     "compress",
     "concatenate",
+    "conformal_interval",
+    "conformal_sets",
     "corruptions",
+    "crps_of_draws",
     "curvature_eigenvalues",
     "curvature_matrix",
     "curvature_product",
@@ -133,6 +156,7 @@ __all__ = [
     "error_products",
     "ess",
     "estimate_effective_dimension",
+    "feature_distance",
     "gaussian_process",
     "guess",
     "health",
@@ -157,6 +181,7 @@ __all__ = [
     "prior_functions",
     "psnr",
     "rhat",
+    "risk_coverage",
     "rotations",
     "sample_gp_prior",
     "sample_hmc",
@@ -167,6 +192,8 @@ __all__ = [
     "ssim",
     "swag",
     "tally",
+    "tail_ess",
+    "temperature_scaling",
     "temperature_sweep",
     "total_variation",
     "wasserstein",

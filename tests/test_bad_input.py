@@ -41,6 +41,7 @@ KINDS = {
         None,
     ],
     "targets": [Y.numpy(), Y.tolist(), Y * NAN, Y[:-1], Y[:0], LABELS, torch.zeros(8, 3), None],
+    "inputs_of_one": [Y.numpy(), Y.tolist(), Y * NAN, Y[:0], X, None],
     "columns": [Y.numpy(), Y.tolist(), Y * NAN, Y[:-1], Y[:0], LABELS, None],
     "labels": [
         LABELS.numpy(),
@@ -159,8 +160,33 @@ CALLS = {
         {"observed": IMAGE, "steps": 2},
         {"observed": "picture", "steps": "count", "lr": "positive", "seed": "seed"},
     ),
+    "LaplacePrior": ({"std": 1.0}, {"std": "positive"}),
+    "StudentTPrior": ({"std": 1.0}, {"std": "positive", "dof": "positive"}),
     "GaussianPrior": ({"std": 1.0}, {"std": "positive"}),
     "Gaussian": ({"noise_std": 0.3}, {"noise_std": "positive"}),
+    "LearnedNoise": ({"median": 0.3}, {"median": "positive", "factor": "positive"}),
+    "NoiseHead": ({"median": 0.3}, {"median": "positive"}),
+    "StudentT": ({"scale": 0.3}, {"scale": "positive", "dof": "positive"}),
+    "conformal_interval": (
+        {"predictive": bdl.predict(MODEL, STACK, X), "y": Y, "probability": 0.5},
+        {"y": "targets", "probability": "share"},
+    ),
+    "conformal_sets": (
+        {"predictive": bdl.predict(CLASSES, OTHER, X), "y": LABELS, "probability": 0.5},
+        {"y": "labels", "probability": "share"},
+    ),
+    "temperature_scaling": (
+        {
+            "predictive": bdl.CategoricalPredictive(torch.tensor([[0.4, 0.6]]).expand(8, 2), torch.zeros(8)),
+            "y": (torch.arange(8) > 2).long(),
+        },
+        {"y": "labels"},
+    ),
+    "crps_of_draws": ({"draws": LOGITS[..., :1], "y": Y}, {"draws": "functions", "y": "targets"}),
+    "brier": ({"p": LOGITS[0, :, :2].softmax(-1), "y": LABELS}, {"y": "labels"}),
+    "risk_coverage": ({"confidence": Y, "loss": Y}, {"confidence": "inputs_of_one", "loss": "inputs_of_one"}),
+    "auroc": ({"inside": Y, "outside": Y}, {"inside": "inputs_of_one", "outside": "inputs_of_one"}),
+    "feature_distance": ({"features": X, "known": X}, {"features": "inputs", "known": "inputs"}),
     "Consensus": ({"annotators": 3}, {"annotators": "count"}),
     "RBF": ({"length_scale": 1.0}, {"length_scale": "positive", "std": "positive"}),
     "LinearKernel": ({}, {"weight_std": "positive"}),
@@ -172,13 +198,14 @@ CALLS = {
 }
 # what has no argument that could be bad in these ways, or is tried by tests of its own
 ELSEWHERE = {
-    "AnyPosterior", "Likelihood", "Bernoulli", "Categorical", "CategoricalPredictive", "GaussianPredictive",
-    "LinearisedPredictive", "NormalPredictive", "StreamedPredictive", "Collapse", "Compressed", "GaussianProcess",
-    "Health", "KernelSpectrum", "LaplacePosterior", "Layout", "LinearPosterior", "MeanField", "Model", "Posterior",
-    "Restoration", "Setup", "Stack", "SwagState", "TemperatureSweep", "ViewAverage", "agreement", "answer",
-    "best_temperature", "claim", "code_length", "concatenate", "corruptions", "data", "demo", "dynamics", "ess",
-    "guess", "inpainting_studio", "lanczos", "load_image", "nets", "path_norm", "photo", "plane_through", "plots",
-    "prior_functions", "rhat", "rotations", "sample_gp_prior", "sample_hmc", "setup", "ssim", "tally",
+    "AnyPosterior", "Bernoulli", "Categorical", "CategoricalPredictive", "Collapse", "Compressed",
+    "CountPredictive", "GaussianPredictive", "GaussianProcess", "Health", "KernelSpectrum", "LaplacePosterior",
+    "Layout", "Likelihood", "LinearPosterior", "LinearisedPredictive", "MeanField", "Model", "NormalPredictive",
+    "Poisson", "Posterior", "Restoration", "RiskCoverage", "Setup", "Stack", "StreamedPredictive",
+    "StudentTPredictive", "SwagState", "TemperatureSweep", "ViewAverage", "agreement", "answer", "best_temperature",
+    "claim", "code_length", "concatenate", "corruptions", "data", "demo", "dynamics", "ess", "guess",
+    "inpainting_studio", "lanczos", "load_image", "nets", "path_norm", "photo", "plane_through", "plots",
+    "prior_functions", "rhat", "rotations", "sample_gp_prior", "sample_hmc", "setup", "ssim", "tail_ess", "tally",
     "total_variation",
 }  # fmt: skip
 

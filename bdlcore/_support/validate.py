@@ -191,7 +191,9 @@ def targets(y: Tensor, inputs: int, outputs: int, like: Tensor) -> Tensor:
     """Require finite numbers (N,), taken as one output, or (N, C); returns (N, C) in the dtype and place of `like`."""
     if not isinstance(y, Tensor) or not y.is_floating_point():
         kind = y.dtype if isinstance(y, Tensor) else type(y).__name__
-        raise TypeError(f"y must be a floating-point torch.Tensor for a Gaussian likelihood, got {kind}.")
+        raise TypeError(
+            f"y must be a floating-point torch.Tensor where the likelihood is of real numbers, got {kind}."
+        )
     y = y[:, None] if y.ndim == 1 else y
     same_length(y, inputs)
     if y.shape[1:] != (outputs,):

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from .._support import memory
 from .._support.progress import progress
 from ..models.model import Model
+from ..models.stack import LIKELIHOODS
 from ..nets.protocol import call, constants
 
 
@@ -129,7 +130,8 @@ def output_gradients(
 def parameters_of(model: Model, theta: Tensor) -> dict[str, Tensor]:
     """The network's parameters by name, for one whitened setting (D,), with its constants."""
     named = model.layout.unflatten(model.layout.weights(theta[None]))
-    return constants(model.network, theta) | {name: value[0] for name, value in named.items()}
+    named = {name: value[0] for name, value in named.items() if not name.startswith(LIKELIHOODS)}
+    return constants(model.network, theta) | named
 
 
 class Jacobian:
@@ -144,6 +146,7 @@ class Jacobian:
     Attributes:
         blocks: the network's layers when the fast way is right for it, else None.
         obstacle: why not.
+        own: those of the names that are parameters of the likelihood, and so outputs themselves.
         probe: the first of x.
         columns: (D',) where the D' weights stand among all D.
         sizes, slices, stds: number of values and prior std of each parameter, and where it stands among the D'.
@@ -152,6 +155,8 @@ class Jacobian:
     def __init__(self, model: Model, names: Sequence[str], theta: Tensor, x: Tensor):
         self.model, self.names, self.probe = model, tuple(names), x[:3]
         layout = model.layout
+        self.own = tuple(name for name in names if name.startswith(LIKELIHOODS))
+        self.of_network = self.names[: len(self.names) - len(self.own)]
         sizes = dict(zip(layout.names, layout.sizes))
         self.stds = dict(zip(layout.names, layout.stds))
         self.sizes = [sizes[name] for name in names]
@@ -162,18 +167,33 @@ class Jacobian:
         self.columns = torch.cat(covered).nonzero().flatten().to(x.device)
         self.blocks, self.obstacle = None, ""
         try:
-            self.blocks = find_blocks(model.network, names)
+            self.blocks = find_blocks(model.network, self.of_network)
             self._compare(theta, self.probe)
         except UnsupportedLayers as reason:
             self.blocks, self.obstacle = None, str(reason)
 
     def __call__(self, theta: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        f, J = self._network(theta, x)
+        layout = self.model.layout
+        constant = [d for d, name in enumerate(layout.names) if name.startswith(LIKELIHOODS)]
+        if not constant:
+            return f, J
+        (N, C), own = f.shape, layout.weights(theta[None])[0, -len(constant) :]
+        whole = J.new_zeros(N, C + len(constant), self.dim)
+        whole[:, :C, : J.shape[2]] = J
+        for c, d in enumerate(constant, start=C):
+            if layout.names[d] in self.own:
+                whole[:, c, self.slices[layout.names[d]]] = layout.stds[d]
+        return torch.cat([f, own.expand(N, -1)], 1), whole
+
+    def _network(self, theta: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """f and J of the network alone; the columns of the likelihood's parameters are left out."""
         if self.blocks is None:
             return self._by_transforms(theta, x)
         f, passed = run(self.model.network, self.blocks, parameters_of(self.model, theta), x)
         N, C = f.shape
         unit = torch.eye(C, dtype=f.dtype, device=f.device).expand(N, C, C)
-        J = torch.zeros(N, C, self.dim, dtype=f.dtype, device=f.device)
+        J = torch.zeros(N, C, self.dim - len(self.own), dtype=f.dtype, device=f.device)
         for layer, g in output_gradients(f, self.blocks, passed, unit).items():
             block, a = self.blocks[layer], passed[layer].inputs[:, None]
             # one position: an outer product; several: a sum of them
@@ -193,7 +213,7 @@ class Jacobian:
 
     def _by_transforms(self, theta: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         network, fixed = self.model.network, parameters_of(self.model, theta)
-        chosen = {name: fixed[name] for name in self.names}
+        chosen = {name: fixed[name] for name in self.of_network}
 
         def outputs(parameters: dict[str, Tensor], datum: Tensor) -> tuple[Tensor, Tensor]:
             f = call(network, fixed | parameters, datum[None])[0]
@@ -202,25 +222,25 @@ class Jacobian:
         of_all = torch.func.vmap(torch.func.jacrev(outputs, has_aux=True), (None, 0))
         with torch.enable_grad():
             slopes, f = of_all(chosen, x)
-        J = torch.cat([slopes[name].flatten(2) * self.stds[name] for name in self.names], 2)
+        J = torch.cat([slopes[name].flatten(2) * self.stds[name] for name in self.of_network], 2)
         return f.detach(), J
 
     def _compare(self, theta: Tensor, x: Tensor) -> None:
         """Raise UnsupportedLayers when layers are not used as this module thinks, seen on the first datum."""
-        f, J = self(theta, x)
+        f, J = self._network(theta, x)
         parameters = parameters_of(self.model, theta)
-        chosen = {name: parameters[name].clone().requires_grad_() for name in self.names}
+        chosen = {name: parameters[name].clone().requires_grad_() for name in self.of_network}
         with torch.enable_grad():
             f = call(self.model.network, parameters | chosen, x)[0].unbind()
         for c in range(min(len(f), 3)):
             g = torch.autograd.grad(f[c], list(chosen.values()), retain_graph=True, materialize_grads=True)
-            want = torch.cat([s.flatten() * self.stds[name] for name, s in zip(self.names, g)])
+            want = torch.cat([s.flatten() * self.stds[name] for name, s in zip(self.of_network, g)])
             if (J[0, c] - want).abs().max() > 1e-3 * want.abs().max():
                 raise UnsupportedLayers("the network uses weights in other ways than layer by layer")
 
 
 def last_layer(model: Model, theta: Tensor, x: Tensor) -> tuple[str, ...]:
-    """Names of the parameters of the module that the network calls last of those that have any."""
+    """Names of parameters: of the module that the network calls last of those with any, and the likelihood's."""
     called: list[str] = []
     handles = [
         module.register_forward_hook(lambda *_, name=name: called.append(name))
@@ -232,4 +252,8 @@ def last_layer(model: Model, theta: Tensor, x: Tensor) -> tuple[str, ...]:
     finally:
         for handle in handles:
             handle.remove()
-    return tuple(name for name in model.layout.names if name.rpartition(".")[0] == called[-1])
+    return tuple(
+        name
+        for name in model.layout.names
+        if name.startswith(LIKELIHOODS) or name.rpartition(".")[0] == called[-1]
+    )

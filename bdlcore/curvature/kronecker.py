@@ -28,6 +28,11 @@ class Kronecker:
     @staticmethod
     def check(jacobian: Jacobian, rows: int, modes: int, memory_gb: float) -> None:
         """Raise ValueError for networks with other layers."""
+        if jacobian.own:
+            raise ValueError(
+                "structure='kron' is for weights of layers, and this likelihood learns parameters of its own "
+                f"({', '.join(jacobian.own)}). Use 'diagonal', 'last_layer' or 'full'."
+            )
         if jacobian.blocks is None:
             raise ValueError(
                 "structure='kron' needs a network whose weights all belong to nn.Linear or (ungrouped, zero-padded) "

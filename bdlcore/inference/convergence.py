@@ -60,9 +60,35 @@ def ess(values: Tensor) -> Tensor:
         draws per chain: their halves have no two neighbouring lags to add, and the formula would give S log10 S
         whatever the chains do.
     """
-    z = _normal_scores(_split(values))
+    return _effective(_normal_scores(_split(values)), values.shape[1])
+
+
+def tail_ess(values: Tensor) -> Tensor:
+    """Tail effective sample size: how many independent draws would estimate the 5 % and 95 % quantiles as well.
+
+    The smaller ESS of two indicators, of a value at most each of these quantiles (Vehtari et al. 2021, section 4.3).
+    Chains may know a mean well and the ends of an interval badly: stuck ones, and those of heavy tails.
+
+    Args:
+        values: (chains, draws, ...) one finite value per draw; at least 4 draws.
+
+    Returns:
+        As `ess`.
+    """
+    halves = _split(values)
+    ordered = halves.flatten(0, 1).sort(0).values
+    sizes = []
+    for q in (0.05, 0.95):
+        low, share = divmod(q * (len(ordered) - 1), 1)
+        quantile = ordered[int(low)].lerp(ordered[min(int(low) + 1, len(ordered) - 1)], share)
+        sizes.append(_effective((halves <= quantile).to(halves), values.shape[1]))
+    return torch.fmin(*sizes)
+
+
+def _effective(z: Tensor, draws: int) -> Tensor:
+    """ESS of the mean of z (halves of chains, draws, ...), from chains of so many draws."""
     chains, n = z.shape[:2]
-    if values.shape[1] < LEAST_FOR_ESS:
+    if draws < LEAST_FOR_ESS:
         return z.new_full(z.shape[2:], torch.nan)
     centred = z - z.mean(1, keepdim=True)
     spectrum = torch.fft.rfft(centred, n=2 * n, dim=1).abs().square()
@@ -78,7 +104,10 @@ def ess(values: Tensor) -> Tensor:
     positive = (pairs > 0).long().cumprod(0)
     cut = positive.sum(0)
     total = (pairs * positive).cummin(0).values.sum(0)
-    after = rho.gather(0, 2 * cut[None])[0].clamp(min=0)
+    after, next_one = rho.gather(0, 2 * cut[None])[0], rho.gather(0, 2 * cut[None] + 1)[0]
+    after = torch.where(
+        after + next_one > 0, after, after.clamp(min=0)
+    )  # positive where the lags ended first
     tau = (2 * total - 1 + after).clamp(min=1 / math.log10(chains * n))
     never_changes = (z == z[:1, :1]).flatten(0, 1).all(0)
     return torch.where(never_changes, torch.nan, chains * n / tau)

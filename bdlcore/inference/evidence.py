@@ -17,6 +17,7 @@ from torch import Tensor
 
 from .._support import validate
 from .._support.devices import double
+from ..models.stack import LIKELIHOODS
 
 
 def log_evidence(posterior, prior_std: float | Tensor | None, noise_std: float | Tensor | None) -> Tensor:
@@ -47,6 +48,15 @@ def _prior_ratio(posterior, prior_std: float | Tensor) -> Tensor:
         raise ValueError(
             f"prior_std must be a number or have one value per parameter tensor, shape ({len(layout.names)},); "
             f"got {tuple(prior_std.shape)}."
+        )
+    if any(name.startswith(LIKELIHOODS) for name in layout.names):
+        raise ValueError(
+            "prior_std cannot be changed where the likelihood has parameters of its own, whose prior is another. Fit "
+            "with each prior_std."
+        )
+    if prior.layers:
+        raise ValueError(
+            "prior_std cannot be changed where layers have a std of their own. Fit with each prior."
         )
     if prior_std.ndim == 0 and prior.bias_std is None:
         return prior_std / prior.std

@@ -249,6 +249,11 @@ def laplace(
     """
     started = time.perf_counter()
     validate.choice("structure", structure, STRUCTURES)
+    if not model.prior.gaussian:
+        raise ValueError(
+            f"laplace needs a Gaussian prior, whose curvature is the same everywhere; {model.prior} is none. Use "
+            "GaussianPrior, or hmc, sgld, sghmc, mean_field_vi, swag or ensemble."
+        )
     density = LogPosterior(model, x, y, temperature, likelihood_temperature, chunk_size)
     model.likelihood.curvature_root(
         float_like(x).new_zeros(1, model.outputs(x))

@@ -3,24 +3,24 @@
 A likelihood is one file in this room. `Likelihood` says what it must have, and has a slower default for whatever
 follows from the density itself, so that a new one needs `targets`, `log_prob` and `sample`:
 
->>> class Poisson(Likelihood):
-...     "Counts with mean exp(f), for a network with one output."
+>>> class Waiting(Likelihood):
+...     "Waiting times, exponential with mean exp(f), for a network with one output."
 ...
 ...     def targets(self, y, outputs, like):
 ...         return y.to(like)
 ...
 ...     def log_prob(self, f, y):
-...         return y * f[..., 0] - f[..., 0].exp() - torch.lgamma(y + 1)
+...         return -f[..., 0] - y * (-f[..., 0]).exp()
 ...
 ...     def sample(self, f, generator):
-...         return torch.poisson(f[..., 0].exp(), generator)
->>> Poisson().slope(torch.zeros(3, 1), torch.tensor([0.0, 1.0, 2.0]))[:, 0]
+...         return torch.empty_like(f[..., 0]).exponential_(generator=generator) * f[..., 0].exp()
+>>> Waiting().slope(torch.zeros(3, 1), torch.tensor([0.0, 1.0, 2.0]))[:, 0]
 tensor([-1.,  0.,  1.])
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -35,8 +35,28 @@ class Predictive(Protocol):
     def log_prob(self, y: Tensor) -> Tensor: ...
 
 
+class OwnParameter(NamedTuple):
+    """A number that a likelihood learns beside the network's weights, such as the logarithm of a noise.
+
+    Attributes:
+        name: of the parameter; in a stack "likelihood." stands before it.
+        mean, std: its prior N(mean, std^2).
+    """
+
+    name: str
+    mean: float
+    std: float
+
+
 class Likelihood(Protocol):
-    """p(y | f) of one datum, f (C,) the network's outputs; data are independent given f."""
+    """p(y | f) of one datum, f (C,) the network's outputs; data are independent given f.
+
+    A likelihood with `own_parameters` finds their values after the network's outputs, as the last ones of f.
+    """
+
+    def own_parameters(self) -> tuple[OwnParameter, ...]:
+        """Parameters that are learned with the weights: each a column of the stack and a last output of f."""
+        return ()
 
     def targets(self, y: Tensor, outputs: int, like: Tensor) -> Tensor:
         """Check targets against `outputs` and the inputs `like`, early and in words; as `log_prob` wants them."""

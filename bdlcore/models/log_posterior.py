@@ -110,9 +110,9 @@ class LogPosterior:
                 else:
                     value[rows] += fit
                     gradient[rows].addcmul_(pulled, scale)
-            if with_prior:  # N(0, I) in theta
+            if with_prior:
                 value[rows] += model.log_prior(part)
-                gradient[rows] -= part
+                gradient[rows] += model.prior_slope(part)
         return value, gradient
 
 

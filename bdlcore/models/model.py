@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
@@ -11,9 +9,11 @@ from .._support import memory, validate
 from .._support.pullback import Pullback
 from .._support.randomness import RowRandom
 from ..likelihoods.protocol import Likelihood
-from ..nets.protocol import check_module, stacked
+from ..nets.protocol import check_module, stacked, with_constants
 from .priors import GaussianPrior
 from .stack import Layout, Stack, check_stack, float_like
+
+_NORMAL = GaussianPrior()  # of the likelihood's parameters
 
 
 class Model:
@@ -24,7 +24,8 @@ class Model:
         log p(D, w) = sum_n log p(y_n | f_w(x_n)) + log p(w).
 
     Everything here takes S settings at once, as whitened rows theta = w / prior std (see `Stack`), and
-    returns S values.
+    returns S values. Where the likelihood has parameters of its own, such as an unknown noise, they are columns of the
+    stack after the network's weights and, as they are, outputs of every function after the network's.
 
     Args:
         network: an `nn.Module` taking (N, ...) and returning (N, C). Its own parameter values are not used.
@@ -42,8 +43,11 @@ class Model:
             if not hasattr(value, wanted) or isinstance(value, type):
                 raise TypeError(f"{name} must be something like {asked}, got {value!r}.")
         self.network, self.prior, self.likelihood = network, prior, likelihood
-        self.layout: Layout = prior.layout(network)
-        self._stacked = stacked(network)
+        own = likelihood.own_parameters() if hasattr(likelihood, "own_parameters") else ()
+        weights = prior.layout(network)
+        self.layout: Layout = weights.beside(own)
+        self._weights = weights.dim  # of the network, the first columns of a stack
+        self._stacked = with_constants(stacked(network), len(own))
 
     def __repr__(self) -> str:
         return f"Model({type(self.network).__name__} with {self.layout.dim} weights, {self.prior}, {self.likelihood})"
@@ -58,13 +62,14 @@ class Model:
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> Stack:
-        """Draw weight settings from the prior, theta ~ N(0, I). Row s depends on (seed, s) alone."""
+        """Draw weight settings from the prior, a Gaussian's theta ~ N(0, I). Row s depends on (seed, s) alone."""
         rows = validate.rows("samples", samples)
         self.layout.must_fit(
             len(rows), torch.empty(0, dtype=dtype, device=device), "draws", "Draw a range at a time."
         )
         theta = RowRandom(seed, rows, dtype=dtype, device=device).normal(self.layout.dim)
-        return Stack(theta, self.layout)
+        weights = theta[:, : self._weights]
+        return Stack(self._columns(self.prior.from_normal(weights), theta), self.layout)
 
     def prior_like(self, samples: int | range, seed: int | torch.Generator, x: Tensor) -> Stack:
         """`sample_prior` in the dtype that goes with inputs x, and on their device."""
@@ -85,7 +90,7 @@ class Model:
 
     @torch.no_grad()
     def outputs(self, x: Tensor) -> int:
-        """C, the number of outputs."""
+        """C, the number of outputs, parameters of the likelihood among them."""
         return self.forward(float_like(x).new_zeros(1, self.layout.dim), x[:1]).shape[-1]
 
     def functions(self, stack: Stack, x: Tensor, chunk_size: int | None = None) -> Tensor:
@@ -122,8 +127,18 @@ class Model:
     # --- densities ---
 
     def log_prior(self, theta: Tensor) -> Tensor:
-        """log N(theta; 0, I), shape (S,). As a density of w it is lower by sum(log std), a constant."""
-        return -0.5 * theta.square().sum(1) - 0.5 * math.log(2 * math.pi) * theta.shape[1]
+        """log p(theta), (S,): log N(theta; 0, I) of a Gaussian prior. As a density of w it is lower by sum(log std)."""
+        weights, own = theta[:, : self._weights], theta[:, self._weights :]
+        return self.prior.log_prob(weights) + _NORMAL.log_prob(own)
+
+    def prior_slope(self, theta: Tensor) -> Tensor:
+        """d log p(theta) / d theta, (S, D)."""
+        return self._columns(self.prior.slope(theta[:, : self._weights]), -theta)
+
+    def _columns(self, weights: Tensor, theta: Tensor) -> Tensor:
+        """Values of the network's weights, beside those that theta (S, D) has for the likelihood's parameters."""
+        own = theta[:, self._weights :]
+        return torch.cat([weights, own], 1) if own.shape[1] else weights
 
     def log_likelihood(self, theta: Tensor, x: Tensor, y: Tensor) -> Tensor:
         """sum_n log p(y_n | f(x_n)), shape (S,), for targets as in `check_data`."""

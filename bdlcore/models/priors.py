@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from .._support import validate
 from .stack import Layout
@@ -39,6 +42,9 @@ class GaussianPrior:
         fan_in: if True, a weight's standard deviation is a / sqrt(n), so that the variance of a layer's
             outputs does not grow with the width of the layer below it. Biases and gains are not divided.
         gain_std: the standard deviation of a gain around 1; that of biases when None.
+        layers: standard deviations of some layers in place of all of the above, such as {"layers.0": 0.3}: one for each
+            name of a module or parameter, of which the longest that fits counts. With `fan_in` those of weights are
+            divided by sqrt(n).
 
     With `fan_in=True` and growing width a network's functions tend to a Gaussian process (Neal 1996).
     """
@@ -47,12 +53,29 @@ class GaussianPrior:
     bias_std: float | None = None
     fan_in: bool = False
     gain_std: float | None = None
+    layers: Mapping[str, float] | tuple[tuple[str, float], ...] = ()
+    gaussian: ClassVar[bool] = True  # whether p(theta) = N(0, I), which closed forms take for granted
 
     def __post_init__(self):
         validate.positive("std", self.std, "It is the prior standard deviation of a weight.")
         for name in ("bias_std", "gain_std"):
             if getattr(self, name) is not None:
                 validate.positive(name, getattr(self, name))
+        object.__setattr__(self, "layers", tuple(dict(self.layers).items()))
+        for name, std in self.layers:
+            validate.positive(f"layers[{name!r}]", std, "It is the prior standard deviation of a layer.")
+
+    def log_prob(self, theta: Tensor) -> Tensor:
+        """log p(theta) of whitened weights (S, D), (S,)."""
+        return -0.5 * theta.square().sum(1) - 0.5 * math.log(2 * math.pi) * theta.shape[1]
+
+    def slope(self, theta: Tensor) -> Tensor:
+        """d log p / d theta, (S, D)."""
+        return -theta
+
+    def from_normal(self, z: Tensor) -> Tensor:
+        """Draws of theta (S, D) from standard normal numbers, each from its own."""
+        return z
 
     def layout(self, network: nn.Module) -> Layout:
         """Names, shapes, prior means and stds of the network's parameters, and what is constant in it."""
@@ -67,7 +90,14 @@ class GaussianPrior:
                 "The network has no parameters, so there is nothing to be Bayesian about (those with "
                 "requires_grad=False are constants)."
             )
-        priors = [self._prior(*owners[id(p)], p) for p in free.values()]
+        named = {*free, *(name for name, _ in network.named_modules())}
+        for name, _ in self.layers:
+            if name not in named:
+                raise ValueError(
+                    f"layers names {name!r}, which is neither a layer nor a free parameter of the network: "
+                    f"{', '.join(free)}."
+                )
+        priors = [self._prior(full, *owners[id(p)], p) for full, p in free.items()]
         constants = {name: p for name, p in network.named_parameters() if not p.requires_grad}
         persistent = network.state_dict(keep_vars=True).keys()
         constants |= {name: b for name, b in network.named_buffers() if name in persistent}
@@ -79,14 +109,91 @@ class GaussianPrior:
             constants={name: value.detach() for name, value in constants.items()},
         )
 
-    def _prior(self, module: nn.Module, name: str, parameter: nn.Parameter) -> tuple[float, float]:
-        """Prior mean and standard deviation of a parameter of a module."""
-        bias_std = float(self.std if self.bias_std is None else self.bias_std)
+    def _prior(self, full: str, module: nn.Module, name: str, parameter: nn.Parameter) -> tuple[float, float]:
+        """Prior mean and standard deviation of a parameter of a module, by its full name."""
+        fitting = [
+            (len(key), own) for key, own in self.layers if f"{full}.".startswith(f"{key}." if key else "")
+        ]
+        std, bias_std, gain_std = self.std, self.bias_std, self.gain_std
+        if fitting:
+            std, bias_std, gain_std = max(fitting)[1], None, None
+        bias_std = float(std if bias_std is None else bias_std)
         if isinstance(module, NORMS) and name == "weight":
-            return 1.0, bias_std if self.gain_std is None else float(self.gain_std)
+            return 1.0, bias_std if gain_std is None else float(gain_std)
         if parameter.ndim < 2 or "bias" in name:
             return 0.0, bias_std
-        return 0.0, float(self.std / math.sqrt(_fan_in(module, parameter)) if self.fan_in else self.std)
+        return 0.0, float(std / math.sqrt(_fan_in(module, parameter)) if self.fan_in else std)
+
+
+@dataclass(frozen=True)
+class LaplacePrior(GaussianPrior):
+    """Laplace's distribution (double exponential) in place of the Gaussian: a mode is sparse, and draws have outliers.
+
+        p(theta) = prod_d exp(-sqrt(2) |theta_d|) / sqrt(2),     w = mean + std * theta, of variance std^2
+
+    A weight's mean and std are those of `GaussianPrior`, with the same attributes, and whitening divides by the std as
+    exactly. For samplers, ensembles and variational inference; `laplace` and closed forms need a Gaussian prior.
+    """
+
+    gaussian: ClassVar[bool] = False
+
+    def log_prob(self, theta: Tensor) -> Tensor:
+        """log p(theta) of whitened weights (S, D), (S,)."""
+        return -math.sqrt(2) * theta.abs().sum(1) - 0.5 * math.log(2) * theta.shape[1]
+
+    def slope(self, theta: Tensor) -> Tensor:
+        """d log p / d theta, (S, D); 0 at the kink."""
+        return -math.sqrt(2) * theta.sign()
+
+    def from_normal(self, z: Tensor) -> Tensor:
+        """Draws of theta (S, D) from standard normal numbers, quantile by quantile."""
+        return -z.sign() * (math.log(2) + torch.special.log_ndtr(-z.abs())) / math.sqrt(2)
+
+
+@dataclass(frozen=True)
+class StudentTPrior(GaussianPrior):
+    """Student's t distribution in place of the Gaussian: most weights small, a few large, whose size it hardly limits.
+
+        p(theta) = prod_d t(theta_d; dof),  scaled so that w = mean + std * theta has the variance std^2
+
+    A weight's mean and std are those of `GaussianPrior`, with the same attributes, and whitening divides by the std as
+    exactly. For samplers, ensembles and variational inference; `laplace` and closed forms need a Gaussian prior.
+
+    Attributes:
+        dof: degrees of freedom, more than 2; fewer make heavier tails, and infinity would be a Gaussian.
+    """
+
+    dof: float = 5.0
+    gaussian: ClassVar[bool] = False
+
+    def __post_init__(self):
+        super().__post_init__()
+        validate.scale("dof", self.dof, hint="For infinitely many use GaussianPrior.")
+        if self.dof <= 2:
+            raise ValueError(f"dof must be more than 2, for there to be a std, got {self.dof}.")
+
+    @property
+    def _square(self) -> float:
+        """dof times the squared scale."""
+        return self.dof - 2.0
+
+    def log_prob(self, theta: Tensor) -> Tensor:
+        """log p(theta) of whitened weights (S, D), (S,)."""
+        constant = math.lgamma((self.dof + 1) / 2) - math.lgamma(self.dof / 2)
+        constant -= 0.5 * math.log(self._square * math.pi)
+        tails = -0.5 * (self.dof + 1) * (theta.square() / self._square).log1p().sum(1)
+        return tails + constant * theta.shape[1]
+
+    def slope(self, theta: Tensor) -> Tensor:
+        """d log p / d theta, (S, D)."""
+        return -(self.dof + 1) * theta / (self._square + theta.square())
+
+    def from_normal(self, z: Tensor) -> Tensor:
+        """Draws of theta (S, D) from standard normal numbers, quantile by quantile."""
+        from scipy.special import ndtr, stdtrit
+
+        tail = stdtrit(self.dof, ndtr(-z.abs().double().cpu().numpy()))
+        return -z.sign() * torch.from_numpy(tail).to(z) * math.sqrt(self._square / self.dof)
 
 
 def _fan_in(module: nn.Module, weight: nn.Parameter) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from numbers import Integral
 from pathlib import Path
@@ -18,6 +18,9 @@ import torch
 from torch import Tensor
 
 from .._support import files, memory, validate
+from ..likelihoods.protocol import OwnParameter
+
+LIKELIHOODS = "likelihood."  # begins the name of a parameter that is the likelihood's and not the network's
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,17 @@ class Layout:
     def __post_init__(self):
         if not self.means:
             object.__setattr__(self, "means", (0.0,) * len(self.names))
+
+    def beside(self, parameters: Iterable[OwnParameter]) -> Layout:
+        """With the own parameters of a likelihood as last columns, "likelihood." before their names."""
+        parameters = list(parameters)
+        return replace(
+            self,
+            names=self.names + tuple(f"{LIKELIHOODS}{p.name}" for p in parameters),
+            shapes=self.shapes + ((),) * len(parameters),
+            stds=self.stds + tuple(p.std for p in parameters),
+            means=self.means + tuple(p.mean for p in parameters),
+        )
 
     @cached_property
     def sizes(self) -> list[int]:
@@ -153,7 +167,11 @@ class Stack:
         return Stack(self.theta.to(*args, **kwargs), self.layout)
 
     def state_dicts(self) -> list[dict[str, Tensor]]:
-        """One `state_dict` per row, for `network.load_state_dict`: its weights, and the network's constants."""
+        """One `state_dict` per row, for `network.load_state_dict`: its weights, and the network's constants.
+
+        A parameter that belongs to the likelihood is one more entry, "likelihood." and its name, which
+        `load_state_dict(..., strict=False)` passes over.
+        """
         constants = {name: value.clone() for name, value in self.layout.constants.items()}
         named = self.named()
         return [
@@ -162,12 +180,14 @@ class Stack:
 
     @classmethod
     def from_state_dicts(cls, state_dicts: Iterable[Mapping[str, Tensor]], layout: Layout) -> Stack:
-        """The inverse of `state_dicts`; constants may be left out.
+        """The inverse of `state_dicts`; constants may be left out, and for their prior means a likelihood's parameters.
 
         Raises ValueError when names or shapes do not match the layout, or a constant has another value.
         """
         rows, wanted = [], dict(zip(layout.names, layout.shapes, strict=True))
+        own = {n: m for n, m in zip(layout.names, layout.means, strict=True) if n.startswith(LIKELIHOODS)}
         for state in state_dicts:
+            state = {name: torch.tensor(mean) for name, mean in own.items()} | dict(state)
             found = {n: tuple(value.shape) for n, value in state.items() if n not in layout.constants}
             if found != wanted:
                 wrong = sorted(set(found.items()) ^ set(wanted.items()))
@@ -178,7 +198,8 @@ class Stack:
                         f"state_dict has another {name} than the model's network, where it is a constant (a buffer or "
                         "a frozen parameter). Load one state_dict into the network before making the model."
                     )
-            rows.append(torch.cat([state[name].reshape(-1) for name in layout.names]))
+            like = state[layout.names[0]]
+            rows.append(torch.cat([state[name].to(like).reshape(-1) for name in layout.names]))
         if not rows:
             raise ValueError("state_dicts is empty; give at least one.")
         return cls(layout.whitened(torch.stack(rows)), layout)

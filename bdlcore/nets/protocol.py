@@ -130,6 +130,39 @@ def stacked(module: nn.Module) -> Network:
     return module if all(p.requires_grad for p in module.parameters()) else PartlyFrozen(module)
 
 
+class WithConstants:
+    """A `Network` with further outputs that are the same at every x: the last weights themselves."""
+
+    def __init__(self, network: Network, constants: int):
+        self.network, self.constants = network, constants
+
+    def _outputs(self, weights: Tensor, f: Tensor) -> Tensor:
+        own = weights[:, None, -self.constants :].expand(-1, f.shape[1], -1)
+        return torch.cat([f, own], 2)
+
+    def forward_stack(self, weights: Tensor, x: Tensor) -> Tensor:
+        """See `Network`."""
+        return self._outputs(weights, self.network.forward_stack(weights[:, : -self.constants], x))
+
+    def pullback(self, weights: Tensor, x: Tensor) -> tuple[Tensor, Pullback]:
+        """See `Network`."""
+        f, pull = self.network.pullback(weights[:, : -self.constants].contiguous(), x)
+
+        def pull_both(g: Tensor) -> Tensor:
+            own = g[..., -self.constants :].sum(1)
+            return torch.cat([pull(g[..., : -self.constants].contiguous()), own], 1)
+
+        return self._outputs(weights, f), pull_both
+
+    def __getattr__(self, name: str):
+        return getattr(self.network, name)
+
+
+def with_constants(network: Network, constants: int) -> Network:
+    """The network with so many outputs more that are weights themselves; the network itself where there are none."""
+    return WithConstants(network, constants) if constants else network
+
+
 def check_module(network: nn.Module) -> None:
     """Refuse modules whose output is no function f_w(x) of weights and one datum, by name and with the remedy."""
     if not isinstance(network, nn.Module) and not isinstance(network, Network):

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from .._support import validate
+from .crps import mixture_crps
 from .noisy_function import MixtureQuantiles, NoisyFunction
 
 
@@ -57,6 +58,11 @@ class LinearisedPredictive(NoisyFunction, MixtureQuantiles):
         log_det = root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         log_p = -0.5 * z.square().sum(-1) - log_det - 0.5 * math.log(2 * math.pi) * y.shape[1]
         return log_p.logsumexp(0) - math.log(len(self.means))
+
+    def crps(self, y: Tensor) -> Tensor:
+        """Continuous ranked probability score per output, (N, C): see `GaussianPredictive.crps`."""
+        y = validate.targets(y, *self.means.shape[1:], self.means)
+        return mixture_crps(y, self.means, (self._variance + self.noise_std**2).sqrt())
 
     def cdf(self, y: float | Tensor) -> Tensor:
         """P(Y <= y) per output, (N, C), for y as in `log_prob`, a number, or anything that broadcasts to (N, C)."""

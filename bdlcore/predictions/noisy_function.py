@@ -9,7 +9,10 @@ from .._support import validate
 
 
 class NoisyFunction:
-    """Standard deviations of y = f(x) + noise, for a class that has `mean`, `epistemic_std` and `noise_std`."""
+    """Standard deviations of y = f(x) + noise, for a class that has `mean`, `epistemic_std` and `aleatoric_std`.
+
+    Where the noise is the same for every function and input, `noise_std` is enough.
+    """
 
     mean: Tensor
     epistemic_std: Tensor
@@ -23,11 +26,13 @@ class NoisyFunction:
     @property
     def total_std(self) -> Tensor:
         """Standard deviation of y, (N, C): total^2 = aleatoric^2 + epistemic^2."""
-        return (self.epistemic_std.square() + self.noise_std**2).sqrt()
+        return (self.epistemic_std.square() + self.aleatoric_std.square()).sqrt()
 
 
 class MixtureQuantiles:
     """Quantiles of a predictive mixture, from its `cdf` and the ends (`_reach`) between which that rises."""
+
+    _halvings = 50  # of the interval between the ends, for a quantile
 
     def cdf(self, y: Tensor) -> Tensor:
         """P(Y <= y) per output for y broadcastable to (N, C)."""
@@ -40,7 +45,7 @@ class MixtureQuantiles:
         """The q-quantile of y, (N, C), by bisection of the mixture's distribution function."""
         validate.between("q", q, 0, 1)
         low, high = self._reach()
-        for _ in range(50):
+        for _ in range(self._halvings):
             middle = 0.5 * (low + high)
             below = self.cdf(middle) < q
             low, high = torch.where(below, middle, low), torch.where(below, high, middle)

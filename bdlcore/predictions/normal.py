@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .._support import validate
+from .crps import mixture_crps
 from .noisy_function import MixtureQuantiles, NoisyFunction
 
 
@@ -29,6 +30,11 @@ class NormalPredictive(NoisyFunction, MixtureQuantiles):
         """log p(y_n | x_n, D), (N,), of all outputs together, for y of shape (N,) or (N, C)."""
         y = validate.targets(y, *self.mean.shape, self.mean)
         return torch.distributions.Normal(self.mean, self.total_std).log_prob(y).sum(1)
+
+    def crps(self, y: Tensor) -> Tensor:
+        """Continuous ranked probability score per output, (N, C): see `GaussianPredictive.crps`."""
+        y = validate.targets(y, *self.mean.shape, self.mean)
+        return mixture_crps(y, self.mean[None], self.total_std)
 
     def cdf(self, y: float | Tensor) -> Tensor:
         """P(Y <= y) per output, (N, C), for y as in `log_prob`, a number, or anything that broadcasts to (N, C)."""

@@ -1,4 +1,4 @@
-"""A Gaussian predictive for stacks and inputs whose function values are too many to hold at once."""
+"""A predictive of numbers for stacks and inputs whose function values are too many to hold at once."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from .noisy_function import NoisyFunction
 
 
 class StreamedPredictive(NoisyFunction):
-    """Answers what `GaussianPredictive` answers, holding the functions at some inputs at a time.
+    """Answers what the predictive at some inputs answers, holding the functions there and no more at a time.
 
     Every answer is one pass over the inputs, in which the functions are evaluated anew; mean and standard
     deviation are kept after the first one. Made by `predict` when (S, N, C) function values are too many.
 
     Args:
         functions: f (S, N, C), with as many inputs at a time as may be held.
-        noise_std: standard deviation of the noise, a number or one per output (C,).
+        part: the predictive, such as `GaussianPredictive`, at some of the inputs, of f (S, n, C) there.
     """
 
-    def __init__(self, functions: FunctionValues, noise_std: float | Tensor):
-        self.functions, self.noise_std = functions, noise_std
+    def __init__(self, functions: FunctionValues, part: Callable[[Tensor], GaussianPredictive]):
+        self.functions, self.part = functions, part
 
     def __repr__(self) -> str:
         S, N, _ = self.functions.shape
         return f"StreamedPredictive({S} functions at {N} inputs, {self.functions.chunk_size} at a time)"
 
     def _answer(self, question: Callable[[slice, GaussianPredictive], tuple[Tensor, ...]]) -> list[Tensor]:
-        answers = [question(at, GaussianPredictive(f, self.noise_std)) for at, f in self.functions.chunks()]
+        answers = [question(at, self.part(f)) for at, f in self.functions.chunks()]
         return [torch.cat(pieces) for pieces in zip(*answers)]
 
     @cached_property
     def _moments(self) -> list[Tensor]:
-        return self._answer(lambda _, part: (part.mean, part.epistemic_std))
+        return self._answer(lambda _, part: (part.mean, part.epistemic_std, part.aleatoric_std))
 
     @property
     def mean(self) -> Tensor:
@@ -50,6 +50,11 @@ class StreamedPredictive(NoisyFunction):
         """Standard deviation of f over the stack, (N, C)."""
         return self._moments[1]
 
+    @property
+    def aleatoric_std(self) -> Tensor:
+        """The noise, (N, C)."""
+        return self._moments[2]
+
     def log_prob(self, y: Tensor) -> Tensor:
         """log p(y_n | x_n, D), (N,): the log of the average density, for y of shape (N,) or (N, C)."""
         y = validate.targets(y, *self.mean.shape, self.mean)
@@ -59,6 +64,11 @@ class StreamedPredictive(NoisyFunction):
         """P(Y <= y) per output, (N, C), for y as in `log_prob`, a number, or anything that broadcasts to (N, C)."""
         y = validate.per_output("y", y, self.mean)
         return self._answer(lambda at, part: (part.cdf(y[at]),))[0]
+
+    def crps(self, y: Tensor) -> Tensor:
+        """Continuous ranked probability score per output, (N, C), for y of shape (N,) or (N, C)."""
+        y = validate.targets(y, *self.mean.shape, self.mean)
+        return self._answer(lambda at, part: (part.crps(y[at]),))[0]
 
     def quantile(self, q: float) -> Tensor:
         """The q-quantile of y, (N, C)."""

@@ -54,6 +54,22 @@ def test_against_arviz(kind, shape):
     if shape[0] > 1:
         assert bdl.rhat(values).item() == pytest.approx(float(rhat), rel=1e-6)
     assert bdl.ess(values).item() == pytest.approx(float(ess), rel=1e-6)
+    if (
+        shape[1] % 2 == 0
+    ):  # of an odd number we leave the middle draw out, and ArviZ takes it for the quantiles alone
+        tail = arviz.ess(values.numpy(), chain_axis=0, draw_axis=1, method="tail", prob=(0.05, 0.95))
+        assert bdl.tail_ess(values).item() == pytest.approx(float(tail), rel=1e-6)
+
+
+def test_tails_that_are_known_less_well_than_means():
+    """Independent draws have about as many of both; of chains whose spread wanders, the tails have far fewer."""
+    z = chains("independent", (4, 2000))
+    assert 0.7 < bdl.tail_ess(z).item() / 8000 < 1.3
+    wandering = z * (0.3 * chains("autocorrelated", (4, 2000))).exp()
+    assert bdl.tail_ess(wandering) < 0.5 * bdl.ess(wandering)
+    assert bdl.tail_ess(z[:, :8]).isnan() and bdl.tail_ess(torch.ones(2, 40)).isnan()
+    with pytest.raises(ValueError, match="values must have shape"):
+        bdl.tail_ess(z[:, :3])
 
 
 def test_many_values_at_once():

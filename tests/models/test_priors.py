@@ -81,3 +81,111 @@ def test_gains_are_drawn_around_one_and_come_back():
     assert abs(gains.mean() - 1) < 5 * 0.1 / 20_000**0.5 and abs(gains.std() - 0.1) < 5 * 0.1 / 40_000**0.5
     back = bdl.Stack.from_state_dicts(stack.state_dicts(), model.layout)
     torch.testing.assert_close(back.theta, stack.theta, rtol=1e-4, atol=1e-4)
+
+
+# --- stds of layers, and other shapes ---
+
+
+def test_layers_have_stds_of_their_own():
+    network = nn.Sequential(nn.Linear(4, 9), nn.LayerNorm(9), nn.Sequential(nn.Linear(9, 9), nn.Linear(9, 1)))
+    found = stds(network, std=2.0, bias_std=0.5, fan_in=True, layers={"2": 0.3, "2.1": 0.6, "1.bias": 0.7})
+    assert found["0.weight"] == (0.0, 1.0) and found["0.bias"] == (0.0, 0.5)
+    assert found["1.weight"] == (1.0, 0.5) and found["1.bias"] == (0.0, 0.7)
+    assert found["2.0.weight"] == (0.0, pytest.approx(0.1)) and found["2.0.bias"] == (0.0, 0.3)
+    assert found["2.1.weight"] == (0.0, pytest.approx(0.2)) and found["2.1.bias"] == (0.0, 0.6)
+    prior = bdl.GaussianPrior(1.0, layers={"0": 0.3})
+    assert hash(prior) == hash(bdl.GaussianPrior(1.0, layers=(("0", 0.3),)))
+    with pytest.raises(ValueError, match="layers names 'head', which is neither.*0.weight, 0.bias"):
+        stds(network, layers={"head": 1.0})
+    with pytest.raises(ValueError, match=r"layers\['0'\] must be positive"):
+        bdl.GaussianPrior(layers={"0": -1.0})
+    model = bdl.Model(network, bdl.GaussianPrior(layers={"0": 0.3}), bdl.Gaussian(0.5))
+    x = torch.randn(8, 4)
+    with pytest.raises(ValueError, match="layers have a std of their own"):
+        bdl.laplace(model, x, x[:, 0], steps=300).log_marginal_likelihood(prior_std=2.0)
+
+
+def test_layers_of_a_linear_model_are_ridge_regression():
+    """A prior std per input of a linear model is its columns scaled, so the closed form is at hand."""
+    g = torch.Generator().manual_seed(0)
+    x = torch.randn(15, 1, generator=g, dtype=torch.float64)
+    y = x[:, 0] + 0.5 * torch.randn(15, generator=g, dtype=torch.float64)
+    prior = bdl.GaussianPrior(1.0, layers={"layers.0.weight": 2.0, "layers.0.bias": 0.1})
+    model = bdl.Model(bdl.nets.mlp(1, 1), prior, bdl.Gaussian(0.5))
+    features = torch.cat([2 * x, 0.1 * torch.ones_like(x)], 1)
+    exact = bdl.linear_regression(features, y, prior_std=1.0, noise_std=0.5).predict(features)
+    predictive = bdl.laplace(model, x, y, steps=500).predict(x)
+    torch.testing.assert_close(predictive.mean, exact.mean, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(predictive.epistemic_std, exact.epistemic_std, rtol=1e-6, atol=1e-6)
+
+
+SHAPES = {
+    "laplace": (bdl.LaplacePrior, {}, torch.distributions.Laplace(0.0, 0.5**0.5)),
+    "t": (bdl.StudentTPrior, {"dof": 5.0}, torch.distributions.StudentT(5.0, 0.0, (3 / 5) ** 0.5)),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_density_and_slope_of_other_shapes(shape):
+    prior, settings, distribution = SHAPES[shape]
+    model = bdl.Model(bdl.nets.mlp(2, 3, 1), prior(0.7, **settings), bdl.Gaussian(bdl.LearnedNoise(0.5)))
+    theta = model.sample_prior(4, seed=0, dtype=torch.float64).theta.requires_grad_()
+    want = distribution.log_prob(theta[:, :-1]).sum(1) + torch.distributions.Normal(0, 1).log_prob(
+        theta[:, -1]
+    )
+    torch.testing.assert_close(model.log_prior(theta), want)
+    torch.testing.assert_close(model.prior_slope(theta.detach()), torch.autograd.grad(want.sum(), theta)[0])
+    x, y = torch.randn(5, 2, dtype=torch.float64), torch.randn(5, dtype=torch.float64)
+    joint = model.log_joint(theta, x, y)
+    value, gradient = bdl.LogPosterior(model, x, y)(theta.detach())
+    torch.testing.assert_close(value, joint.detach())
+    torch.testing.assert_close(gradient, torch.autograd.grad(joint.sum(), theta)[0])
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_draws_of_other_shapes(shape):
+    """Kolmogorov and Smirnov's distance is below 1.95 / sqrt(n) with probability 0.999; and the std is as stated."""
+    from scipy.stats import kstest, laplace, t
+
+    prior, settings, _ = SHAPES[shape]
+    model = bdl.Model(bdl.nets.mlp(99, 1), prior(0.7, **settings), bdl.Gaussian(1.0))
+    weights = model.sample_prior(200, seed=0, dtype=torch.float64).weights.flatten()
+    of = laplace(0, 0.7 * 0.5**0.5) if shape == "laplace" else t(5, 0, 0.7 * 0.6**0.5)
+    assert kstest(weights.numpy(), of.cdf).statistic < 2.5 / len(weights) ** 0.5
+    assert weights.std().item() == pytest.approx(0.7, rel=0.06)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(
+    ("method", "settings", "error"),
+    [
+        (bdl.hmc, {"chains": 16, "draws": 500, "leapfrog_steps": 6}, 0.1),
+        (bdl.sgld, {"chains": 32, "draws": 500, "step_size": 0.1, "thinning": 20}, 0.2),
+        (bdl.sghmc, {"chains": 32, "draws": 500, "step_size": 0.1, "thinning": 20}, 0.2),
+        (bdl.mean_field_vi, {"draws": 4000}, 0.25),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_posteriors_under_other_shapes_are_integrals_on_a_grid(shape, method, settings, error):
+    """One weight and two data; the prior's tails and kink matter, and every std of it gives the same posterior."""
+    prior, own, _ = SHAPES[shape]
+    x, y = torch.ones(2, 1, dtype=torch.float64), torch.tensor([1.0, 2.0], dtype=torch.float64)
+    model = bdl.Model(nn.Linear(1, 1, bias=False), prior(0.5, **own), bdl.Gaussian(0.8))
+    theta = torch.linspace(-8, 20, 20_001, dtype=torch.float64)[:, None]
+    weight = model.log_joint(theta, x, y).softmax(0)
+    mean = (weight * theta[:, 0]).sum()
+    std = (weight * (theta[:, 0] - mean).square()).sum().sqrt()
+    found = method(model, x, y, **settings).stack.theta
+    assert abs(found.mean() - mean) < error * std
+    assert abs(found.std() / std - 1) < error
+
+
+def test_other_shapes_have_no_curvature_for_laplace():
+    x = torch.randn(5, 1)
+    for prior in (bdl.LaplacePrior(1.0), bdl.StudentTPrior(1.0)):
+        model = bdl.Model(nn.Linear(1, 1), prior, bdl.Gaussian(0.5))
+        with pytest.raises(ValueError, match="laplace needs a Gaussian prior.*Use GaussianPrior, or hmc"):
+            bdl.laplace(model, x, x[:, 0])
+        assert len(bdl.ensemble(model, x, x[:, 0], members=2, steps=5).stack) == 2
+    with pytest.raises(ValueError, match="dof must be more than 2"):
+        bdl.StudentTPrior(1.0, dof=2.0)

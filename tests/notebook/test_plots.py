@@ -22,7 +22,9 @@ def test_shared_pictures_draw_what_they_are_given():
 
 def test_a_described_figure_carries_its_text_into_the_page():
     run_cell = InteractiveShell.instance().run_cell
-    run_cell("import matplotlib.pyplot as plt; from bdlcore import plots; get_ipython().enable_matplotlib('inline')")
+    run_cell(
+        "import matplotlib.pyplot as plt; from bdlcore import plots; get_ipython().enable_matplotlib('inline')"
+    )
     run_cell("figure, _ = plt.subplots(); plots.describe(figure, 'A line that\\n rises with x')")
     format = InteractiveShell.instance().display_formatter.format
     shown = InteractiveShell.instance().user_ns["figure"]
