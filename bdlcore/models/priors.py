@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from .._support import validate
+from ..nets.frozen import Trainable, free_parameters
 from .stack import Layout
 
 NORMS = (nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, nn.modules.batchnorm._NormBase)
@@ -27,7 +28,7 @@ class GaussianPrior:
     | bias   | named bias..., in_proj_bias; others of one axis or none | N(0, bias_std^2)                          |
     | gain   | `weight` of GroupNorm, LayerNorm, RMSNorm, BatchNorm,   | N(1, gain_std^2)                          |
     |        | InstanceNorm                                            |                                           |
-    | frozen | with requires_grad=False                                | none: constants, not among the D weights  |
+    | frozen | those that are not `trainable`, see `Model`             | none: constants, not among the D weights  |
 
     The fan-in n is the number of inputs that a unit sums: all but the first axis of a weight's shape, which holds the
     units; for a transposed convolution, input channels per group times kernel over stride; 1 for an embedding, which
@@ -54,21 +55,22 @@ class GaussianPrior:
             if getattr(self, name) is not None:
                 validate.positive(name, getattr(self, name))
 
-    def layout(self, network: nn.Module) -> Layout:
-        """Names, shapes, prior means and stds of the network's parameters, and what is constant in it."""
+    def layout(self, network: nn.Module, trainable: Trainable = None) -> Layout:
+        """Names, shapes, prior means and stds of the network's free parameters, and what is constant in it."""
         owners = {
             id(parameter): (module, name)
             for module in network.modules()
             for name, parameter in module.named_parameters(recurse=False)
         }
-        free = {name: p for name, p in network.named_parameters() if p.requires_grad}
+        named = dict(network.named_parameters())
+        free = {name: named[name] for name in free_parameters(network, trainable)}
         if not free:
             raise ValueError(
                 "The network has no parameters, so there is nothing to be Bayesian about (those with "
                 "requires_grad=False are constants)."
             )
         priors = [self._prior(*owners[id(p)], p) for p in free.values()]
-        constants = {name: p for name, p in network.named_parameters() if not p.requires_grad}
+        constants = {name: p for name, p in named.items() if name not in free}
         persistent = network.state_dict(keep_vars=True).keys()
         constants |= {name: b for name, b in network.named_buffers() if name in persistent}
         return Layout(
