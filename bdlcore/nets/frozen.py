@@ -48,7 +48,11 @@ def free_parameters(network: nn.Module, trainable: Trainable = None) -> tuple[st
     for pattern in patterns:
         found = {name for name in named if fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")}
         if not found:
-            modules = [name for name, module in network.named_modules() if name and any(module.parameters())]
+            modules = [
+                name
+                for name, module in network.named_modules()
+                if name and any(True for _ in module.parameters())
+            ]
             near = difflib.get_close_matches(pattern, [*modules, *named], 3, 0.4) or modules[-3:]
             raise ValueError(
                 f"trainable names {pattern!r}, but the network has no such parameter or module with parameters; there "
