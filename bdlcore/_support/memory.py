@@ -28,6 +28,11 @@ def available(device: torch.device) -> int:
     return psutil.virtual_memory().available
 
 
+def is_small(count: int, like: Tensor) -> bool:
+    """Whether `count` values of this dtype may be kept beside everything else: in a quarter of what is free."""
+    return count * like.element_size() <= max(WORKSPACE, available(like.device) // 4)
+
+
 def must_fit(count: int, like: Tensor, what: str, advice: str) -> None:
     """Raise MemoryError when `count` values of this dtype do not fit, before the work that would fill them.
 

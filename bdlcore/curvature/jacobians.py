@@ -131,19 +131,20 @@ def parameters_of(model: Model, theta: Tensor) -> dict[str, Tensor]:
     """The network's parameters by name, for one whitened setting (D,), with its constants."""
     named = model.layout.unflatten(model.layout.weights(theta[None]))
     named = {name: value[0] for name, value in named.items() if not name.startswith(LIKELIHOODS)}
-    return constants(model.network, theta) | named
+    return constants(model.network, model.layout.names, theta) | named
 
 
 class Jacobian:
     """Calls give f (N, C) and J (N, C, D') at one weight setting, for the D' weights of the named parameters.
 
     Args:
-        model: the model.
+        model: the model; of a partly constant one the head is differentiated, at features.
         names: the parameters to differentiate with respect to, in the layout's order.
         theta: (D,) whitened weights at which the two ways of differentiating are compared, on x.
         x: a few inputs.
 
     Attributes:
+        model: the model of which `inputs` are the x.
         blocks: the network's layers when the fast way is right for it, else None.
         obstacle: why not.
         own: those of the names that are parameters of the likelihood, and so outputs themselves.
@@ -153,8 +154,8 @@ class Jacobian:
     """
 
     def __init__(self, model: Model, names: Sequence[str], theta: Tensor, x: Tensor):
-        self.model, self.names, self.probe = model, tuple(names), x[:3]
-        layout = model.layout
+        self.whole, self.names, self.probe = model, tuple(names), x[:3]
+        self.model, layout = model.head(x), model.layout
         self.own = tuple(name for name in names if name.startswith(LIKELIHOODS))
         self.of_network = self.names[: len(self.names) - len(self.own)]
         sizes = dict(zip(layout.names, layout.sizes))
@@ -167,10 +168,14 @@ class Jacobian:
         self.columns = torch.cat(covered).nonzero().flatten().to(x.device)
         self.blocks, self.obstacle = None, ""
         try:
-            self.blocks = find_blocks(model.network, self.of_network)
-            self._compare(theta, self.probe)
+            self.blocks = find_blocks(self.model.network, self.of_network)
+            self._compare(theta, self.inputs(self.probe))
         except UnsupportedLayers as reason:
             self.blocks, self.obstacle = None, str(reason)
+
+    def inputs(self, x: Tensor) -> Tensor:
+        """x as the methods here take it: its features where a part of the network is constant."""
+        return self.whole.features(x)
 
     def __call__(self, theta: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         f, J = self._network(theta, x)
@@ -240,12 +245,15 @@ class Jacobian:
 
 
 def last_layer(model: Model, theta: Tensor, x: Tensor) -> tuple[str, ...]:
-    """Names of parameters: of the module that the network calls last of those with any, and the likelihood's."""
+    """Free parameters, by name: of the module that the network calls last of those with any, and the likelihood's."""
     called: list[str] = []
     handles = [
         module.register_forward_hook(lambda *_, name=name: called.append(name))
         for name, module in model.network.named_modules()
-        if any(True for _ in module.parameters(recurse=False))
+        if any(
+            f"{name}.{own}".lstrip(".") in model.layout.names
+            for own, _ in module.named_parameters(recurse=False)
+        )
     ]
     try:
         call(model.network, parameters_of(model, theta), x[:1])

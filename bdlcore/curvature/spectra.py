@@ -39,6 +39,7 @@ def curvature_product(model: Model, stack: Stack, x: Tensor, y: Tensor, kind: st
     check_stack(stack, model.layout, x)
     y = model.check_data(x, y)
     multiply = _hessian_product if kind == "hessian" else _ggn_product
+    model, x = model.split(x)
     size, theta = model.chunk_size(x), stack.theta
     data = list(zip(x.split(model.data_per_pass(x)), y.split(model.data_per_pass(x)), strict=True))
 

@@ -122,6 +122,7 @@ class LaplacePosterior:
         Returns (S * draws, N, C), mode by mode; one draw is one function over all of x.
         """
         self._check(x)
+        x = self.jacobian.inputs(x)
         functions = []
         for mode, theta in enumerate(self.modes.theta):
             deviations = self._deviations(mode, draws, seed).to(theta)
@@ -183,6 +184,7 @@ class LaplacePosterior:
         modes = Stack(tensors.pop("theta"), Layout.from_record(facts.pop("layout")))
         probe, facts["rows"] = tensors.pop("probe"), range(*facts["rows"])
         check_stack(modes, model.layout, probe)
+        modes = Stack(modes.theta, model.layout)
         jacobian = _jacobian(model, facts["structure"], modes.theta[0], probe)
         states: list[dict[str, Tensor]] = [{} for _ in modes]
         for name in [name for name in tensors if name.startswith("curvature.")]:
@@ -199,6 +201,7 @@ class LaplacePosterior:
     def _moments(self, mode: int, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean (N, C) and covariance (N, C, C) of the linearised function at each input."""
         self._check(x)
+        x = self.jacobian.inputs(x)
         curvature, T = self.curvatures[mode], self.temperature[mode]
         chunks = self.jacobian.chunks(self.modes.theta[mode], x, self.f.shape[-1])
         f, covariance = zip(*((f, (T * curvature.covariance(J)).to(f)) for _, f, J in chunks))
@@ -267,13 +270,14 @@ def laplace(
         validate.per_row(name, value, len(rows))
     start = modes if given else model.prior_like(1, 0, x)
     jacobian, C = _jacobian(model, structure, start.theta[0], x), model.outputs(x)
+    inputs = jacobian.inputs(x)
     curvature_of = STRUCTURES[structure]
     curvature_of.check(jacobian, len(x) * C, len(rows), memory_gb)
     loss, gradients = None, len(rows)
     if not given:
         modes, loss, found = find_modes(
-            model,
-            x,
+            jacobian.model,
+            inputs,
             y,
             modes=rows,
             steps=steps,
@@ -293,7 +297,7 @@ def laplace(
     curvatures, excess = [], []
     for theta, slope, t in zip(modes.theta, slopes, T_lik.sqrt().tolist(), strict=True):
         curvatures.append(
-            curvature_of(jacobian, theta, x, lambda f, t=t: model.likelihood.curvature_root(f) / t, C)
+            curvature_of(jacobian, theta, inputs, lambda f, t=t: model.likelihood.curvature_root(f) / t, C)
         )
         excess.append(curvatures[-1].covariance(slope[None, None])[0, 0, 0] / 2)
     posterior = LaplacePosterior(
@@ -305,7 +309,7 @@ def laplace(
         tempered=bool((T != 1).any() or (T_lik != 1).any()),
         curvatures=tuple(curvatures),
         jacobian=jacobian,
-        f=model.functions(modes, x),
+        f=jacobian.model.functions(modes, inputs),
         y=density.y,
         excess=torch.stack(excess),
         seconds=time.perf_counter() - started,

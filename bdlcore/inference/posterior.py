@@ -127,13 +127,13 @@ class Posterior:
         if layout != model.layout:
             raise ValueError(
                 f"{path} holds a posterior over {layout.dim} weights of another network or prior than this model's "
-                f"{model.layout.dim}: parameter names, shapes or prior stds differ."
+                f"{model.layout.dim}: parameter names, shapes, prior means or stds differ."
             )
         prefix = "approximation."
         held = {n.removeprefix(prefix): tensors.pop(n) for n in list(tensors) if n.startswith(prefix)}
         if "approximation" in facts:
-            facts["approximation"] = APPROXIMATIONS[facts["approximation"]](**held, layout=layout)
-        return cls(model=model, stack=Stack(tensors.pop("theta"), layout), **tensors, **facts)
+            facts["approximation"] = APPROXIMATIONS[facts["approximation"]](**held, layout=model.layout)
+        return cls(model=model, stack=Stack(tensors.pop("theta"), model.layout), **tensors, **facts)
 
     def __repr__(self) -> str:
         S, D = self.stack.theta.shape

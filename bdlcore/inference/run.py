@@ -55,6 +55,7 @@ class Run:
         Others as above.
 
     Attributes:
+        model: the model.
         density: the log posterior.
         rows: their numbers.
         seed: an integer.
@@ -82,6 +83,7 @@ class Run:
     ):
         self.started, self.method, self.row = time.perf_counter(), method, row
         self.seed, self.rows = as_seed(seed), validate.rows(f"{row}s", rows)
+        self.model = model
         self.density = LogPosterior(model, x, y, temperature, likelihood_temperature, chunk_size)
         self.per_row(temperature=temperature, likelihood_temperature=likelihood_temperature)
         model.layout.must_fit(
@@ -112,7 +114,7 @@ class Run:
 
         An interrupt here ends the run: there is nothing yet to return.
         """
-        steps, x, model = validate.count("initial_steps", steps, 0), self.density.x, self.density.model
+        steps, x, model = validate.count("initial_steps", steps, 0), self.density.x, self.model
         if initial is not None:
             check_stack(initial, model.layout, x)
             if len(initial) != len(self.rows):
@@ -164,7 +166,7 @@ class Run:
     def mixing(self, draws: Tensor) -> dict[str, Tensor]:
         """R-hat and ESS of functions at the probe for draws (chains, draws, D); a failure costs no draws."""
         try:
-            return convergence(self.density.model, draws, self.probe)
+            return convergence(self.model, draws, self.probe)
         except (RuntimeError, ValueError) as error:
             warn(f"R-hat and ESS could not be computed ({error}); the draws are kept.")
             return {}
@@ -172,7 +174,7 @@ class Run:
     def posterior(self, stack: Stack, gradients: float, **evidence: object) -> Posterior:
         """The result, after `gradients` further gradients per row."""
         return Posterior(
-            model=self.density.model,
+            model=self.model,
             stack=stack,
             method=self.method,
             seconds=time.perf_counter() - self.started,

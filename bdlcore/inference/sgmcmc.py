@@ -227,7 +227,7 @@ def _sample(
     alive = run.surviving(died, "log density", advice)
     kept = kept[alive, :done]
     return run.posterior(
-        Stack(kept.flatten(0, 1), run.density.model.layout),
+        Stack(kept.flatten(0, 1), run.model.layout),
         evaluations * run.share,
         step_size=step_size[alive],
         log_density=log_density[alive, :done],

@@ -25,7 +25,7 @@ class LogPosterior:
     temperature per row.
 
     Args:
-        model: the model.
+        model: the model. Of a partly constant one its head is kept, and the features of x.
         x, y: all the data, or a minibatch of it if `scale` is used.
         temperature: T > 0.
         likelihood_temperature: T_lik > 0.
@@ -46,7 +46,8 @@ class LogPosterior:
     ):
         validate.positive("temperature", temperature, "T < 1 is colder than the posterior, T = 1 is Bayes.")
         validate.positive("likelihood_temperature", likelihood_temperature)
-        self.model, self.x, self.y = model, x, model.check_data(x, y)
+        self.y = model.check_data(x, y)
+        self.model, self.x = model, x = model.split(x)
         self.temperature, self.likelihood_temperature = (
             T.to(float_like(x)) if isinstance(T, Tensor) else T for T in (temperature, likelihood_temperature)
         )

@@ -58,7 +58,8 @@ def predict(
     check_stack(posterior, model.layout, x)
     model.check_inputs(x)
     theta, shape = posterior.theta, (len(posterior), len(x), model.outputs(x))
-    values = FunctionValues(lambda at: model.evaluate(theta, x[at]), shape, chunk_size)
+    head, features = model.split(x)
+    values = FunctionValues(lambda at: head.evaluate(theta, features[at]), shape, chunk_size)
     return model.likelihood.predictive(values)
 
 

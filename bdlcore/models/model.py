@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from copy import copy
+
 import torch
 from torch import Tensor, nn
 
@@ -9,6 +12,7 @@ from .._support import memory, validate
 from .._support.pullback import Pullback
 from .._support.randomness import RowRandom
 from ..likelihoods.protocol import Likelihood
+from ..nets.frozen import Split, Trainable, split
 from ..nets.protocol import check_module, stacked, with_constants
 from .priors import GaussianPrior
 from .stack import Layout, Stack, check_stack, float_like
@@ -28,12 +32,20 @@ class Model:
     stack after the network's weights and, as they are, outputs of every function after the network's.
 
     Args:
-        network: an `nn.Module` taking (N, ...) and returning (N, C). Its own parameter values are not used.
+        network: an `nn.Module` taking (N, ...) and returning (N, C). The values of its free parameters are not used.
         prior: the prior over its parameters.
         likelihood: what the outputs say about targets, such as `Gaussian(noise_std)` or `Categorical()`.
+        trainable: the part that is Bayesian: names of its parameters or modules, one or several, with `*` for
+            anything, such as "fc", ["layer4", "fc"] or "*.bias"; the rest keeps the network's values. None for all
+            parameters but those with requires_grad=False.
+
+    What the Bayesian part sees of an input does not change with its weights. These features are computed once per
+    tensor x and remembered (`split`), so that a posterior over the last layer costs what one of a linear model does.
     """
 
-    def __init__(self, network: nn.Module, prior: GaussianPrior, likelihood: Likelihood):
+    def __init__(
+        self, network: nn.Module, prior: GaussianPrior, likelihood: Likelihood, trainable: Trainable = None
+    ):
         check_module(network)
         for name, value, asked in (
             ("prior", prior, "bdl.GaussianPrior(std=1.0)"),
@@ -44,13 +56,50 @@ class Model:
                 raise TypeError(f"{name} must be something like {asked}, got {value!r}.")
         self.network, self.prior, self.likelihood = network, prior, likelihood
         own = likelihood.own_parameters() if hasattr(likelihood, "own_parameters") else ()
-        weights = prior.layout(network)
+        weights = prior.layout(network, trainable)
         self.layout: Layout = weights.beside(own)
-        self._weights = weights.dim  # of the network, the first columns of a stack
-        self._stacked = with_constants(stacked(network), len(own))
+        self._free, self._weights = weights.names, weights.dim  # of the network, the first columns of a stack
+        self._stacked = with_constants(stacked(network, self._free), len(own))
+        self._splits: dict[tuple[int, ...], Split | None] = {}
 
     def __repr__(self) -> str:
-        return f"Model({type(self.network).__name__} with {self.layout.dim} weights, {self.prior}, {self.likelihood})"
+        fixed = sum(p.numel() for p in self.network.parameters()) - self._weights
+        beside = f" beside {fixed} constant ones" if fixed else ""
+        what = f"{type(self.network).__name__} with {self.layout.dim} weights{beside}"
+        return f"Model({what}, {self.prior}, {self.likelihood})"
+
+    def split(self, x: Tensor) -> tuple[Model, Tensor]:
+        """The head of a partly constant network as a model of features, and the features (N, F) of x.
+
+        Both models have the same weights, prior and likelihood, so stacks and posteriors of one are those of the other.
+        Where nothing is constant, or features would be too many to keep: the model itself, and x.
+        """
+        head, features = self.head(x), None
+        if head is not self and memory.is_small(
+            len(x) * self._splits[tuple(x.shape[1:])].width, float_like(x)
+        ):
+            features = self.features(x)
+        return (self, x) if features is None else (head, features)
+
+    def head(self, x: Tensor) -> Model:
+        """The model of the features of inputs like x: the model itself where nothing is constant."""
+        shape = tuple(x.shape[1:])
+        if shape not in self._splits:
+            self._splits[shape] = split(self.network, self._free, x)
+        found = self._splits[shape]
+        if found is None:
+            return self
+        head = copy(self)
+        head.network = found.head
+        head._stacked = with_constants(found.stacked, self.layout.dim - self._weights)
+        head._splits = defaultdict(lambda: None)  # the head is not cut again
+        return head
+
+    def features(self, x: Tensor) -> Tensor:
+        """What the head sees of x, (N, F), or x itself where nothing is constant; remembered while x lives."""
+        self.head(x)
+        found = self._splits[tuple(x.shape[1:])]
+        return x if found is None else found.features(x, self.data_per_pass(x))
 
     # --- functions ---
 
@@ -103,7 +152,8 @@ class Model:
         """
         check_stack(stack, self.layout, x)
         self.check_inputs(x)
-        return self.evaluate(stack.theta, x, chunk_size)
+        head, features = self.split(x)
+        return head.evaluate(stack.theta, features, chunk_size)
 
     @torch.no_grad()
     def evaluate(self, theta: Tensor, x: Tensor, chunk_size: int | None = None) -> Tensor:

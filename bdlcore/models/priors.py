@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from .._support import validate
+from ..nets.frozen import Trainable, free_parameters
 from .stack import Layout
 
 NORMS = (nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, nn.modules.batchnorm._NormBase)
@@ -30,7 +31,7 @@ class GaussianPrior:
     | bias   | named bias..., in_proj_bias; others of one axis or none | N(0, bias_std^2)                          |
     | gain   | `weight` of GroupNorm, LayerNorm, RMSNorm, BatchNorm,   | N(1, gain_std^2)                          |
     |        | InstanceNorm                                            |                                           |
-    | frozen | with requires_grad=False                                | none: constants, not among the D weights  |
+    | frozen | those that are not `trainable`, see `Model`             | none: constants, not among the D weights  |
 
     The fan-in n is the number of inputs that a unit sums: all but the first axis of a weight's shape, which holds the
     units; for a transposed convolution, input channels per group times kernel over stride; 1 for an embedding, which
@@ -46,6 +47,10 @@ class GaussianPrior:
             name of a module or parameter, of which the longest that fits counts. With `fan_in` those of weights are
             divided by sqrt(n).
 
+        mean: prior means of some or all weights, by name, in place of 0 (and of 1 for gains): the `state_dict` of a
+            trained network makes the prior N(w_trained, std^2). What the network does not have as a free parameter,
+            buffers among it, is left out.
+
     With `fan_in=True` and growing width a network's functions tend to a Gaussian process (Neal 1996).
     """
 
@@ -54,6 +59,7 @@ class GaussianPrior:
     fan_in: bool = False
     gain_std: float | None = None
     layers: Mapping[str, float] | tuple[tuple[str, float], ...] = ()
+    mean: Mapping[str, Tensor] | None = field(default=None, compare=False, repr=False)
     gaussian: ClassVar[bool] = True  # whether p(theta) = N(0, I), which closed forms take for granted
 
     def __post_init__(self):
@@ -77,28 +83,29 @@ class GaussianPrior:
         """Draws of theta (S, D) from standard normal numbers, each from its own."""
         return z
 
-    def layout(self, network: nn.Module) -> Layout:
-        """Names, shapes, prior means and stds of the network's parameters, and what is constant in it."""
+    def layout(self, network: nn.Module, trainable: Trainable = None) -> Layout:
+        """Names, shapes, prior means and stds of the network's free parameters, and what is constant in it."""
         owners = {
             id(parameter): (module, name)
             for module in network.modules()
             for name, parameter in module.named_parameters(recurse=False)
         }
-        free = {name: p for name, p in network.named_parameters() if p.requires_grad}
+        named = dict(network.named_parameters())
+        free = {name: named[name] for name in free_parameters(network, trainable)}
         if not free:
             raise ValueError(
                 "The network has no parameters, so there is nothing to be Bayesian about (those with "
                 "requires_grad=False are constants)."
             )
-        named = {*free, *(name for name, _ in network.named_modules())}
+        modules = {*free, *(name for name, _ in network.named_modules())}
         for name, _ in self.layers:
-            if name not in named:
+            if name not in modules:
                 raise ValueError(
                     f"layers names {name!r}, which is neither a layer nor a free parameter of the network: "
                     f"{', '.join(free)}."
                 )
         priors = [self._prior(full, *owners[id(p)], p) for full, p in free.items()]
-        constants = {name: p for name, p in network.named_parameters() if not p.requires_grad}
+        constants = {name: p for name, p in named.items() if name not in free}
         persistent = network.state_dict(keep_vars=True).keys()
         constants |= {name: b for name, b in network.named_buffers() if name in persistent}
         return Layout(
@@ -106,8 +113,33 @@ class GaussianPrior:
             shapes=tuple(tuple(p.shape) for p in free.values()),
             stds=tuple(std for _, std in priors),
             means=tuple(mean for mean, _ in priors),
+            centres=self._centres(free),
             constants={name: value.detach() for name, value in constants.items()},
         )
+
+    def _centres(self, free: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
+        """The prior means that are given, checked."""
+        if self.mean is None:
+            return {}
+        if not isinstance(self.mean, Mapping):
+            raise TypeError(
+                "mean must map names of parameters to tensors, as network.state_dict() does; got "
+                f"{type(self.mean).__name__}."
+            )
+        centres = {name: self.mean[name].detach().clone() for name in free if name in self.mean}
+        if not centres:
+            raise ValueError(
+                f"mean names none of the network's free parameters, {', '.join(free)}; it has "
+                f"{', '.join(map(repr, list(self.mean)[:5]))}. Give network.state_dict()."
+            )
+        for name, value in centres.items():
+            validate.finite(f"mean[{name!r}]", value)
+            if value.shape != free[name].shape:
+                raise ValueError(
+                    f"mean[{name!r}] has shape {tuple(value.shape)}, and the network's parameter "
+                    f"{tuple(free[name].shape)}."
+                )
+        return centres
 
     def _prior(self, full: str, module: nn.Module, name: str, parameter: nn.Parameter) -> tuple[float, float]:
         """Prior mean and standard deviation of a parameter of a module, by its full name."""

@@ -7,6 +7,7 @@ draws, HMC, ensembles, ...) makes such a matrix and every user (predictions, cor
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,7 @@ from torch import Tensor
 from .._support import files, memory, validate
 from ..likelihoods.protocol import OwnParameter
 
+CENTRES = "centre."  # begins the name of a prior mean in a file
 LIKELIHOODS = "likelihood."  # begins the name of a parameter that is the likelihood's and not the network's
 
 
@@ -32,6 +34,8 @@ class Layout:
         shapes: their shapes.
         stds: their prior standard deviations; a weight is its prior mean plus theta times its std.
         means: their prior means; 0 when left out.
+        centres: prior means that are tensors, by name, in place of these numbers, such as trained weights.
+        digest: of the centres, by which layouts with different ones differ.
         constants: what else belongs to the network's `state_dict`, frozen parameters and buffers; not part of equality
             and not written to files.
     """
@@ -40,11 +44,18 @@ class Layout:
     shapes: tuple[tuple[int, ...], ...]
     stds: tuple[float, ...]
     means: tuple[float, ...] = ()
+    centres: Mapping[str, Tensor] = field(default_factory=dict, compare=False, repr=False)
+    digest: str = field(default="", repr=False)
     constants: Mapping[str, Tensor] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self):
         if not self.means:
             object.__setattr__(self, "means", (0.0,) * len(self.names))
+        if self.centres and not self.digest:
+            digest = hashlib.sha256()
+            for name in sorted(self.centres):
+                digest.update(self.centres[name].double().cpu().contiguous().numpy().tobytes())
+            object.__setattr__(self, "digest", digest.hexdigest())
 
     def beside(self, parameters: Iterable[OwnParameter]) -> Layout:
         """With the own parameters of a likelihood as last columns, "likelihood." before their names."""
@@ -73,13 +84,20 @@ class Layout:
 
     def record(self) -> dict:
         """The layout as plain JSON types."""
-        return {"names": self.names, "shapes": self.shapes, "stds": self.stds, "means": self.means}
+        facts = {"names": self.names, "shapes": self.shapes, "stds": self.stds, "means": self.means}
+        return facts | {"digest": self.digest}
 
     @classmethod
     def from_record(cls, record: dict) -> Layout:
-        """The inverse of `record`."""
+        """The inverse of `record`, but for tensors: centres and constants."""
         shapes = tuple(tuple(shape) for shape in record["shapes"])
-        return cls(tuple(record["names"]), shapes, tuple(record["stds"]), tuple(record.get("means", ())))
+        return cls(
+            tuple(record["names"]),
+            shapes,
+            tuple(record["stds"]),
+            tuple(record.get("means", ())),
+            digest=record.get("digest", ""),
+        )
 
     def scale(self, like: Tensor) -> Tensor:
         """Prior standard deviation of every weight, shape (D,), on the device and in the dtype of `like`."""
@@ -87,16 +105,35 @@ class Layout:
 
     def weights(self, theta: Tensor) -> Tensor:
         """Weights (S, D) in the network's own units, w = prior mean + prior std * theta."""
-        weights = theta * self.scale(theta)
-        if any(self.means):
-            weights = weights + _repeated(self.means, tuple(self.sizes), theta.dtype, theta.device)
-        return weights
+        weights, mean = theta * self.scale(theta), self._mean(theta)
+        return weights if mean is None else weights + mean
 
     def whitened(self, weights: Tensor) -> Tensor:
         """The inverse of `weights`."""
-        if any(self.means):
-            weights = weights - _repeated(self.means, tuple(self.sizes), weights.dtype, weights.device)
-        return weights / self.scale(weights)
+        mean = self._mean(weights)
+        return (weights if mean is None else weights - mean) / self.scale(weights)
+
+    def _mean(self, like: Tensor) -> Tensor | None:
+        """Prior mean of every weight, (D,), beside `like`; None where all are 0."""
+        if not self.centres:
+            return (
+                _repeated(self.means, tuple(self.sizes), like.dtype, like.device) if any(self.means) else None
+            )
+        key = like.dtype, like.device
+        if key not in self._means:
+            parts = zip(self.names, self.shapes, self.means, strict=True)
+            with torch.inference_mode(False):
+                row = [
+                    self.centres.get(n, torch.tensor(m)).to(like).expand(shape).flatten()
+                    for n, shape, m in parts
+                ]
+                self._means[key] = torch.cat(row)
+        return self._means[key]
+
+    @cached_property
+    def _means(self) -> dict[tuple[torch.dtype, torch.device], Tensor]:
+        """What `_mean` has made."""
+        return {}
 
     def unflatten(self, weights: Tensor) -> dict[str, Tensor]:
         """Split (S, D) weights into a mapping from name to (S, *shape)."""
@@ -206,13 +243,15 @@ class Stack:
 
     def save(self, path: str | Path) -> None:
         """Write to a safetensors file; nothing is left behind if writing fails."""
-        files.save(path, "stack", {"theta": self.theta}, self.layout.record())
+        centres = {f"{CENTRES}{name}": value for name, value in self.layout.centres.items()}
+        files.save(path, "stack", {"theta": self.theta} | centres, self.layout.record())
 
     @classmethod
     def load(cls, path: str | Path) -> Stack:
         """Read what `save` wrote. Raises FileNotFoundError or ValueError."""
         tensors, facts = files.load(path, "stack")
-        return cls(tensors["theta"], Layout.from_record(facts))
+        centres = {n.removeprefix(CENTRES): tensors.pop(n) for n in list(tensors) if n.startswith(CENTRES)}
+        return cls(tensors["theta"], replace(Layout.from_record(facts), centres=centres))
 
 
 def concatenate(stacks: Iterable[Stack]) -> Stack:

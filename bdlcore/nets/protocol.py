@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Sequence
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -60,14 +61,14 @@ class StackedModule(nn.Module):
 class AnyModule:
     """Any `nn.Module` as a `Network`: `torch.func.functional_call`, mapped over the stack by `torch.func.vmap`.
 
-    Modules that vmap cannot map (recurrent ones) are called once for each setting. Frozen parameters and buffers are
-    constants, in the dtype and on the device of the inputs.
+    Modules that vmap cannot map (recurrent ones) are called once for each setting. Parameters that are not `free` and
+    buffers are constants, in the dtype and on the device of the inputs.
     """
 
-    def __init__(self, module: nn.Module):
-        self.module = module
-        free = {name: p.shape for name, p in module.named_parameters() if p.requires_grad}
-        self.shapes, self.sizes = free, [shape.numel() for shape in free.values()]
+    def __init__(self, module: nn.Module, free: Sequence[str]):
+        self.module, named = module, dict(module.named_parameters())
+        self.shapes = {name: named[name].shape for name in free}
+        self.sizes = [shape.numel() for shape in self.shapes.values()]
         self.widths: dict[tuple[int, ...], int] = {}
         self.one_by_one = any(isinstance(part, nn.RNNBase) for part in module.modules())
 
@@ -75,7 +76,7 @@ class AnyModule:
         """See `Network`."""
         parts = zip(self.shapes.items(), weights.split(self.sizes, dim=1), strict=True)
         named = {name: part.reshape(-1, *shape) for (name, shape), part in parts}
-        fixed = constants(self.module, weights)
+        fixed = constants(self.module, self.shapes, weights)
         if self.one_by_one:
             rows = ({name: value[s] for name, value in named.items()} for s in range(len(weights)))
             return torch.stack([call(self.module, row | fixed, x) for row in rows])
@@ -97,11 +98,11 @@ class AnyModule:
 
 
 class PartlyFrozen:
-    """A `Network` some of whose parameters are constants: it sees all of them, and the stack the others."""
+    """A `Network` some of whose parameters are constants: it sees all of them, and the stack those that are `free`."""
 
-    def __init__(self, network: Network):
+    def __init__(self, network: Network, free: Sequence[str]):
         self.network = network
-        parts = [(p.detach().flatten(), p.requires_grad) for p in network.parameters()]
+        parts = [(p.detach().flatten(), name in free) for name, p in network.named_parameters()]
         self.values = torch.cat([value for value, _ in parts])
         free = torch.cat([torch.full_like(value, own, dtype=torch.bool) for value, own in parts])
         self.columns = free.nonzero().flatten()
@@ -123,11 +124,13 @@ class PartlyFrozen:
         return getattr(self.network, name)
 
 
-def stacked(module: nn.Module) -> Network:
-    """The module itself where it is a `Network`, without its frozen parameters, else `AnyModule`."""
+def stacked(module: nn.Module, free: Sequence[str] | None = None) -> Network:
+    """The module itself where it is a `Network`, without parameters that are not `free`, else `AnyModule`."""
+    names = [name for name, _ in module.named_parameters()]
+    free = names if free is None else free
     if not isinstance(module, Network):
-        return AnyModule(module)
-    return module if all(p.requires_grad for p in module.parameters()) else PartlyFrozen(module)
+        return AnyModule(module, free)
+    return module if len(free) == len(names) else PartlyFrozen(module, free)
 
 
 class WithConstants:
@@ -192,17 +195,22 @@ def check_module(network: nn.Module) -> None:
             raise ValueError(f"{where} changes with every call while it trains: call network.eval().")
 
 
-def constants(module: nn.Module, like: Tensor) -> dict[str, Tensor]:
-    """Frozen parameters and buffers by name; floating-point ones in the dtype of `like`, all on its device."""
-    fixed = {name: p for name, p in module.named_parameters() if not p.requires_grad}
-    fixed |= dict(module.named_buffers())
+def constants(module: nn.Module, free: Collection[str], like: Tensor) -> dict[str, Tensor]:
+    """Buffers, and parameters that are not `free`, by name; as `cast` gives them."""
+    return {name: value for name, value in cast(module, like).items() if name not in free}
+
+
+def cast(module: nn.Module, like: Tensor) -> dict[str, Tensor]:
+    """Parameters and buffers by name, on the device of `like`; floating-point ones in its dtype, if that is one."""
+    values = {name: p.detach() for name, p in module.named_parameters()} | dict(module.named_buffers())
+    dtype = like.dtype if like.is_floating_point() else torch.get_default_dtype()
     return {
-        name: value.to(device=like.device, dtype=like.dtype if value.is_floating_point() else value.dtype)
-        for name, value in fixed.items()
+        name: value.to(device=like.device, dtype=dtype if value.is_floating_point() else value.dtype)
+        for name, value in values.items()
     }
 
 
-def call(module: nn.Module, parameters: dict[str, Tensor], x: Tensor) -> Tensor:
+def evaluate(module: nn.Module, parameters: dict[str, Tensor], x: Tensor) -> object:
     """module(x) with these parameters, as mathematics: without kernels that cannot be differentiated twice."""
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -212,7 +220,7 @@ def call(module: nn.Module, parameters: dict[str, Tensor], x: Tensor) -> Tensor:
     )  # that of transformers in eval mode has no derivative at all
     try:
         with sdpa_kernel(SDPBackend.MATH):
-            f = torch.func.functional_call(module, parameters, (x,))
+            return torch.func.functional_call(module, parameters, (x,))
     except RuntimeError as error:
         if "random" in str(error):
             raise ValueError(
@@ -222,6 +230,11 @@ def call(module: nn.Module, parameters: dict[str, Tensor], x: Tensor) -> Tensor:
         raise
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
+
+
+def call(module: nn.Module, parameters: dict[str, Tensor], x: Tensor) -> Tensor:
+    """The outputs (N, C) that `evaluate` gives, or a ValueError where they are something else."""
+    f = evaluate(module, parameters, x)
     if not isinstance(f, Tensor) or f.ndim != 2 or len(f) != len(x):
         got = f"shape {tuple(f.shape)}" if isinstance(f, Tensor) else type(f).__name__
         raise ValueError(
@@ -243,9 +256,7 @@ def measured_width(module: nn.Module, x: Tensor) -> int:
 
     handles = [layer.register_forward_hook(watch) for layer in module.modules()]
     try:
-        like = x if x.is_floating_point() else torch.empty(0, device=x.device)
-        parameters = {name: p.detach().to(like) for name, p in module.named_parameters()}
-        call(module, parameters | constants(module, like), x[:1])
+        call(module, cast(module, x), x[:1])
     finally:
         for handle in handles:
             handle.remove()

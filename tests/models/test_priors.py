@@ -189,3 +189,72 @@ def test_other_shapes_have_no_curvature_for_laplace():
         assert len(bdl.ensemble(model, x, x[:, 0], members=2, steps=5).stack) == 2
     with pytest.raises(ValueError, match="dof must be more than 2"):
         bdl.StudentTPrior(1.0, dof=2.0)
+
+
+def trained():
+    torch.manual_seed(3)
+    return torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Tanh(), torch.nn.Linear(3, 1)).double()
+
+
+def test_trained_weights_as_prior_mean_against_a_shifted_density():
+    network = trained()
+    model = bdl.Model(network, bdl.GaussianPrior(0.5, mean=network.state_dict()), bdl.Gaussian(0.3))
+    flat = torch.cat([p.detach().flatten() for p in network.parameters()])
+    stack = model.sample_prior(20_000, seed=0, dtype=torch.float64)
+    assert ((stack.weights.mean(0) - flat) / 0.5).abs().max() < 5 / 20_000**0.5
+    torch.testing.assert_close(model.layout.weights(torch.zeros(1, len(flat), dtype=flat.dtype))[0], flat)
+    back = bdl.Stack.from_state_dicts(stack[:3].state_dicts(), model.layout)
+    torch.testing.assert_close(back.theta, stack[:3].theta)
+    want = torch.distributions.Normal(flat, 0.5).log_prob(stack.weights[:3]).sum(1)
+    scale = model.layout.scale(flat).log().sum()
+    torch.testing.assert_close(model.log_prior(stack.theta[:3]) - scale, want)
+
+
+def test_hmc_under_a_trained_prior_mean_has_the_closed_form():
+    torch.manual_seed(0)
+    head = torch.nn.Linear(2, 1).double()
+    x = torch.randn(12, 2, dtype=torch.float64)
+    y = x.sum(1)
+    prior = bdl.GaussianPrior(0.2, mean=head.state_dict())
+    run = bdl.hmc(bdl.Model(head, prior, bdl.Gaussian(0.5)), x, y, chains=16, draws=300, leapfrog_steps=12)
+    start = torch.cat([p.detach().flatten() for p in head.parameters()])
+    features = torch.cat([x, torch.ones_like(x[:, :1])], 1)
+    exact = bdl.linear_regression(features, y - features @ start, prior_std=0.2, noise_std=0.5)
+    n, std = bdl.ess(run.draws).min().item(), exact.covariance.diagonal().sqrt()
+    assert ((run.stack.weights.mean(0) - start - exact.mean) / std).abs().max() < 5 / min(n, 4800) ** 0.5
+    assert (exact.mean / std).abs().max() > 1, "this test could not tell a mean from none"
+
+
+def test_a_prior_mean_goes_with_what_is_saved(tmp_path):
+    network = trained()
+    model = bdl.Model(network, bdl.GaussianPrior(0.5, mean=network.state_dict()), bdl.Gaussian(0.3))
+    stack = model.sample_prior(2, seed=0, dtype=torch.float64)
+    stack.save(tmp_path / "stack")
+    back = bdl.Stack.load(tmp_path / "stack")
+    assert back.layout == model.layout
+    torch.testing.assert_close(back.weights, stack.weights)
+    other = bdl.Model(network, bdl.GaussianPrior(0.5), bdl.Gaussian(0.3))
+    with pytest.raises(ValueError, match="does not belong to this model"):
+        other.functions(stack, torch.zeros(1, 2, dtype=torch.float64))
+    x, y = torch.randn(9, 2, dtype=torch.float64), torch.randn(9, dtype=torch.float64)
+    for make, kind in ((bdl.laplace, bdl.LaplacePosterior), (bdl.ensemble, bdl.Posterior)):
+        made = make(model, x, y)
+        made.save(tmp_path / "posterior")
+        loaded = kind.load(tmp_path / "posterior", model)
+        torch.testing.assert_close(loaded.predict(x).mean, made.predict(x).mean)
+
+
+def test_a_prior_mean_that_does_not_fit_is_refused():
+    network = trained()
+
+    def make(mean):
+        return bdl.Model(network, bdl.GaussianPrior(1.0, mean=mean), bdl.Gaussian(0.3))
+
+    with pytest.raises(TypeError, match=r"as network.state_dict\(\) does; got Sequential"):
+        make(network)
+    with pytest.raises(ValueError, match="names none of the network's free parameters"):
+        make({"fc.weight": torch.zeros(2)})
+    with pytest.raises(ValueError, match=r"has shape \(2, 3\), and the network's parameter \(3, 2\)"):
+        make({"0.weight": torch.zeros(2, 3)})
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        make({"0.weight": torch.full((3, 2), torch.nan)})
