@@ -7,6 +7,7 @@ prediction for one datum depends on the others in the batch, and there is no lik
 from .activations import ACTIVATIONS
 from .cnn import CNN, cnn
 from .generators import Hourglass, Pixels, hourglass, paper_hourglass
+from .low_rank import low_rank
 from .mlp import MLP, mlp
 from .protocol import Network, StackedModule
 
@@ -20,6 +21,7 @@ __all__ = [
     "StackedModule",
     "cnn",
     "hourglass",
+    "low_rank",
     "mlp",
     "paper_hourglass",
 ]

@@ -12,6 +12,7 @@ from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from .._support import validate
 from .._support.pullback import Pullback, pullback_by_autograd
@@ -128,8 +129,10 @@ def stacked(module: nn.Module, free: Sequence[str] | None = None) -> Network:
     """The module itself where it is a `Network`, without parameters that are not `free`, else `AnyModule`."""
     names = [name for name, _ in module.named_parameters()]
     free = names if free is None else free
-    if not isinstance(module, Network):
-        return AnyModule(module, free)
+    if not isinstance(module, Network) or any(map(parametrize.is_parametrized, module.modules())):
+        return AnyModule(
+            module, free
+        )  # a weight that is computed from others is not where a `Network` looks for it
     return module if len(free) == len(names) else PartlyFrozen(module, free)
 
 
