@@ -3,7 +3,7 @@
 from . import corruptions
 from .labelled_images import CIFAR10, Split, cifar10, digits, image_folder, mnist, photo_patches
 from .photos import PHOTOS
-from .toy import curve, moons, two_clusters
+from .toy import curve, moons, random_curve, two_clusters
 
 __all__ = [
     "CIFAR10",
@@ -17,5 +17,6 @@ __all__ = [
     "mnist",
     "moons",
     "photo_patches",
+    "random_curve",
     "two_clusters",
 ]
