@@ -23,7 +23,7 @@ SETUP = $(or $(ANY_PYTHON),$(error No Python 3.8 or newer was found. Install Pyt
 RUN = .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help env env-test env-reference lab test reference exercises proofs readme confirm soak twins execute bench lint format pins clean
+.PHONY: help env env-test env-site env-reference lab test site reference exercises proofs readme confirm soak twins execute bench lint format pins clean
 
 help: ## Show this list
 	@echo 'make lab and make test are all you need; each sets up everything on its first run.'
@@ -34,7 +34,10 @@ env:
 	@$(SETUP)
 
 env-test:
-	@$(SETUP) --extra test
+	@$(SETUP) --extra test --extra site
+
+env-site:
+	@$(SETUP) --extra site
 
 env-reference:
 	@$(SETUP) --extra test --extra reference
@@ -47,6 +50,9 @@ lab: env ## Set up everything and open JupyterLab on the course map
 
 test: env-test ## Set up everything and run all tests
 	$(RUN) -m pytest $(PYTESTFLAGS)
+
+site: env-site ## Write the course as pages for a browser to build/site, from the stored outputs
+	$(RUN) tools/build_site.py
 
 reference: env-reference ## Compare results with other libraries, which are installed first
 	$(RUN) -m pytest tests/reference $(PYTESTFLAGS)
