@@ -166,7 +166,7 @@ class Layout:
     # --- notebooks ---
 
     def notebook(self, name: str, stored: dict) -> dict:
-        """A notebook for reading: the speaker's notes left out, links that hold, and the ways to run it below its title."""
+        """A notebook for reading: without the speaker's notes, and with the ways to run it below its title."""
         cells = []
         for cell in stored["cells"]:
             if cell["metadata"].get("slideshow", {}).get("slide_type") == "notes":
