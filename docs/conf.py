@@ -25,10 +25,11 @@ html_theme = "sphinx_book_theme"
 html_context = {"default_mode": "light"}  # as the pictures are
 html_static_path = ["_static"]
 html_css_files = ["course.css"]
-html_js_files = ["frames.js", "accessible.js"]
+html_js_files = ["accessible.js"]
 html_show_copyright = False
 html_show_sphinx = False
 html_copy_source = False
+html_use_index = False  # the search and the reference are the index
 html_theme_options = {
     "navbar_persistent": [],
     "home_page_in_toc": False,

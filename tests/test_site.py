@@ -15,7 +15,15 @@ from test_browser import find_chromium
 
 EXPECTED_SECONDS = 60
 LESSON = "lessons/1_marginalization/01_model_averaging"
-PAGES = ["index", LESSON, LESSON.replace("lessons", "exercises"), "CLAIMS", "docs/glossary", "api/inference"]
+PAGES = [
+    "index",
+    LESSON,
+    LESSON.replace("lessons", "exercises"),
+    "CLAIMS",
+    "docs/glossary",
+    "api/inference",
+    "api/evaluation",
+]
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +57,13 @@ def test_the_reference_has_every_public_name(site):
     modules = {"data", "nets", "dynamics", "corruptions", "prior_functions", "plots"}
     assert {f"bdl.{name}" for name in bdl.__all__ if name not in modules} <= anchors
     assert {"bdl.data.curve", "bdl.nets.mlp", "bdl.Model.sample_prior"} <= anchors
+
+
+def test_mathematics_needs_no_network(site):
+    html = (site / LESSON).with_suffix(".html").read_text(encoding="utf-8")
+    script = re.search(r'src="([^"]*mathjax/tex-chtml\.js[^"]*)"', html)[1].partition("?")[0]
+    assert ((site / LESSON).parent / script).exists()
+    assert [*(site / "_static/mathjax").rglob("*.woff")]
 
 
 def test_dead_links_and_what_comes_from_elsewhere_are_found(tmp_path):
@@ -113,21 +128,24 @@ def test_pages_read_offline_on_a_phone_and_have_nothing_serious_for_axe(site):
             executable_path=executable, args=["--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND"]
         )
         for name in PAGES:
+            page, failed = browser.new_page(viewport={"width": 1280, "height": 720}), []
+            page.on("requestfailed", lambda request, failed=failed: failed.append(request.url))
+            page.goto((site / f"{name}.html").as_uri())
+            page.evaluate("async () => { await window.MathJax?.startup?.promise }")
+            page.wait_for_timeout(300)
+            assert not failed
+            axes = [Axe().run(page)]
             for width in (1280, 390):
-                page, failed = browser.new_page(viewport={"width": width, "height": 720}), []
-                page.on("requestfailed", lambda request, failed=failed: failed.append(request.url))
-                page.goto((site / f"{name}.html").as_uri())
-                page.evaluate("async () => { await window.MathJax?.startup?.promise }")
-                page.wait_for_timeout(300)
-                assert not failed
-                assert page.evaluate("document.documentElement.scrollWidth") <= width, (
-                    f"{name} is wider than {width}"
-                )
-                bad = [
-                    v
-                    for v in Axe().run(page).response["violations"]
-                    if v["impact"] in ("serious", "critical")
-                ]
-                assert not bad, (name, width, [(v["id"], v["nodes"][0]["html"][:200]) for v in bad])
-                page.close()
+                page.set_viewport_size({"width": width, "height": 720})
+                shown = page.evaluate("document.documentElement.scrollWidth")
+                assert shown <= width, f"{name} is {shown} wide in a window of {width}"
+            axes += [Axe().run(page)] if name == "index" else []
+            bad = [
+                v
+                for axe in axes
+                for v in axe.response["violations"]
+                if v["impact"] in ("serious", "critical")
+            ]
+            assert not bad, (name, [(v["id"], v["nodes"][0]["html"][:200]) for v in bad])
+            page.close()
         browser.close()
