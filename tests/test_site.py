@@ -59,6 +59,10 @@ def test_the_reference_has_every_public_name(site):
     assert {"bdl.data.curve", "bdl.nets.mlp", "bdl.Model.sample_prior"} <= anchors
 
 
+def test_the_reference_quotes_no_other_library(layout):
+    assert not any("recipe for forward pass" in text for text in layout.rooms.values())  # torch.nn.Module's
+
+
 def test_mathematics_needs_no_network(site):
     html = (site / LESSON).with_suffix(".html").read_text(encoding="utf-8")
     script = re.search(r'src="([^"]*mathjax/tex-chtml\.js[^"]*)"', html)[1].partition("?")[0]

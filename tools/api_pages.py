@@ -112,7 +112,7 @@ def described(entry: Entry, link: Callable[[str], str]) -> str:
 
     body = [markdown(inspect.getdoc(entry.value) or "", within)]
     for name, member in own.items():
-        body.append(member_text(name, member, within))
+        body.append(member_text(name, member, member_doc(entry.value, name.rpartition(".")[2]), within))
     text = "\n".join(body)
     return f"{head}\n``````{{py:{entry.kind}}} {entry.name}{signature(entry.value)}\n\n{text}\n``````\n"
 
@@ -133,16 +133,21 @@ def members(entry: Entry) -> dict[str, object]:
     return dict(sorted(found.items(), key=lambda item: order.get(item[0].rpartition(".")[2], -1)))
 
 
-def member_text(name: str, value: object, link: Callable[[str], str]) -> str:
+def member_doc(owner: type, name: str) -> str:
+    """A member's docstring, or that of the one in bdlcore which it overrides; none comes from another library."""
+    classes = [base for base in owner.__mro__ if base.__module__.startswith("bdlcore") and name in vars(base)]
+    return inspect.cleandoc(next(filter(None, (vars(base)[name].__doc__ for base in classes)), ""))
+
+
+def member_text(name: str, value: object, doc: str, link: Callable[[str], str]) -> str:
     plain = value.__func__ if isinstance(value, classmethod | staticmethod) else value
     method = inspect.isfunction(plain)
-    inner = plain if method else getattr(plain, "fget", None) or plain.func
     kind, call = (
         ("method", signature(plain, bound=not isinstance(value, staticmethod)))
         if method
         else ("property", "")
     )
-    return f"`````{{py:{kind}}} {name}{call}\n\n{markdown(inspect.getdoc(inner) or '', link)}\n`````\n"
+    return f"`````{{py:{kind}}} {name}{call}\n\n{markdown(doc, link)}\n`````\n"
 
 
 def signature(value: object, bound: bool = False) -> str:
