@@ -3,10 +3,12 @@
 # Choices, given as `make lab NAME=value`:
 #   PYTHON=python3.12     the Python to build on (default: the first suitable one found)
 #   TORCH=cpu             PyTorch's CPU build on Linux: smaller; other values as for uv's --torch-backend
+#   UNIT=5_ensembles      the folder of exercises that `make grade` grades
 #   LABFLAGS=--no-browser, PYTESTFLAGS='-k hmc', NOTEBOOKS=lessons/…, SETS=10, SOAKFLAGS=--fresh, PROOFFLAGS=--minutes=25, PINFLAGS=--upgrade
 
 PYTHON ?=
 TORCH ?=
+UNIT ?=
 LABFLAGS ?=
 PYTESTFLAGS ?=
 NOTEBOOKS ?=
@@ -23,7 +25,7 @@ SETUP = $(or $(ANY_PYTHON),$(error No Python 3.8 or newer was found. Install Pyt
 RUN = .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help env env-test env-reference lab test reference exercises proofs readme confirm soak twins execute bench lint format pins clean
+.PHONY: help env env-test env-site env-instructor env-reference lab test site grade reference exercises proofs readme confirm soak twins execute bench lint format pins clean
 
 help: ## Show this list
 	@echo 'make lab and make test are all you need; each sets up everything on its first run.'
@@ -34,7 +36,13 @@ env:
 	@$(SETUP)
 
 env-test:
-	@$(SETUP) --extra test
+	@$(SETUP) --extra test --extra site
+
+env-site:
+	@$(SETUP) --extra site
+
+env-instructor:
+	@$(SETUP) --extra instructor
 
 env-reference:
 	@$(SETUP) --extra test --extra reference
@@ -47,6 +55,16 @@ lab: env ## Set up everything and open JupyterLab on the course map
 
 test: env-test ## Set up everything and run all tests
 	$(RUN) -m pytest $(PYTESTFLAGS)
+
+site: env-site ## Write the course as pages for a browser to build/site, from the stored outputs
+	$(RUN) tools/build_site.py
+
+grade: env-instructor ## Grade what lies in submitted/STUDENT/UNIT (UNIT=5_ensembles): gradebook, feedback/, build/grades.csv
+	@test -d 'solutions/$(UNIT)' && test -n '$(UNIT)' || { echo 'Which unit? make grade UNIT=5_ensembles'; exit 1; }
+	$(RUN) -m nbgrader generate_assignment $(UNIT) --CourseDirectory.release_directory=build/release
+	$(RUN) -m nbgrader autograde $(UNIT) --create --force
+	$(RUN) -m nbgrader generate_feedback $(UNIT) --force
+	@mkdir -p build && $(RUN) -m nbgrader export --to build/grades.csv
 
 reference: env-reference ## Compare results with other libraries, which are installed first
 	$(RUN) -m pytest tests/reference $(PYTESTFLAGS)

@@ -10,13 +10,20 @@ import re
 import sys
 from pathlib import Path
 
+from nbclient.exceptions import DeadKernelError
+from nbformat.v4 import new_output
 from nbgrader.preprocessors import (
+    AssignLatePenalties,
     CheckCellMetadata,
     ClearOutput,
     ClearSolutions,
     ComputeChecksums,
+    Execute,
+    IgnorePattern,
+    LimitOutput,
     LockCells,
     NbGraderPreprocessor,
+    SaveAutoGrades,
     SaveCells,
 )
 
@@ -27,6 +34,84 @@ class RemoveVariants(NbGraderPreprocessor):
     def preprocess(self, nb, resources):
         nb.cells = [cell for cell in nb.cells if "variants" not in cell.metadata.get("tags", [])]
         return nb, resources
+
+
+class SealChecks(NbGraderPreprocessor):
+    """Locks the import cell, and lets every check cell import `check` anew, whatever a learner's cell made of the name.
+
+    Locked cells are restored before a submission is graded.
+    """
+
+    def preprocess(self, nb, resources):
+        first = next((cell for cell in nb.cells if cell.cell_type == "code"), None)
+        if first is not None and "nbgrader" not in first.metadata:
+            first.metadata["nbgrader"] = {
+                "grade": False,
+                "grade_id": "imports",
+                "locked": True,
+                "schema_version": 3,
+                "solution": False,
+                "task": False,
+            }
+        for cell in nb.cells:
+            if cell.metadata.get("nbgrader", {}).get("grade"):
+                call = re.sub(r"^check\(", "_check(", cell.source, flags=re.MULTILINE)
+                cell.source = f"from bdlcore.exercises import check as _check\n\n{call}"
+        return nb, resources
+
+
+class ExecuteAll(Execute):
+    """Runs a submission; one whose kernel dies keeps what came before, where nbgrader would drop the notebook."""
+
+    def preprocess(self, nb, resources, **rest):
+        try:
+            return super().preprocess(nb, resources, **rest)
+        except DeadKernelError:
+            return nb, resources
+
+
+class OnlyVerdictsCount(NbGraderPreprocessor):
+    """Gives no points to a check cell unless it shows that its exercise is correct.
+
+    nbgrader gives full points to any cell that raises nothing: one that was not run, or whose check was replaced.
+    Nor does a notebook earn any whose unlocked cells name what decides about points.
+    """
+
+    def preprocess(self, nb, resources):
+        touched = any(
+            MACHINE.search(cell.source)
+            for cell in nb.cells
+            if cell.cell_type == "code" and not cell.metadata.get("nbgrader", {}).get("locked")
+        )
+        for cell in nb.cells:
+            graded = cell.metadata.get("nbgrader", {})
+            if not graded.get("grade") or cell.cell_type != "code":
+                continue
+            verdict = {"state": "correct", "exercise": graded["grade_id"].removesuffix("-check")}
+            shown = [output.get("metadata", {}).get("bdl") for output in cell.outputs]
+            if touched:
+                refuse(
+                    cell, "A cell of this notebook names what decides about points: no check of it counts."
+                )
+            elif shown.count(verdict) != 1 or len([one for one in shown if one]) != 1:
+                refuse(cell, "This check did not say that the answer is correct.")
+        return nb, resources
+
+
+# what no answer needs: the mode, the modules behind `check`, and the record that a verdict leaves
+MACHINE = re.compile(
+    r"NBGRADER|(?<!from )\bbdl(core)?\.exercises\b|\bbdlcore\.exercises\.(?!checks\b)|\bsys\.modules\b"
+    r"|\b(_machine|_judgements|_trial|_records|_show|_Check)\b|\btype\(_?check\)|\bcheck\.__|[\"']bdl[\"']"
+)
+
+
+def refuse(cell, reason):
+    """Gives a check cell an error, which nbgrader reads as no points; one that it has already stays."""
+    if not any(output.output_type == "error" for output in cell.outputs):
+        error = new_output("error", ename="NotCorrect", evalue=reason, traceback=[reason])
+        cell.outputs = [*cell.outputs, error]
+    # a number among the outputs would be read as partial points
+    cell.outputs = [output for output in cell.outputs if output.output_type != "execute_result"]
 
 
 class ReplaceSolutions(ClearSolutions):
@@ -89,6 +174,7 @@ c.CourseDirectory.release_directory = "exercises"
 c.GenerateAssignment.force = True
 c.GenerateAssignment.preprocessors = [
     RemoveVariants,
+    SealChecks,
     LockCells,
     ReplaceSolutions,
     ClearOutput,
@@ -98,3 +184,16 @@ c.GenerateAssignment.preprocessors = [
     SaveCells,
 ]
 c.ClearSolutions.code_stub = {"python": "...  # your code here"}
+
+# An answer that loops is interrupted, and the cells after it still run.
+c.Execute.timeout = c.ExecuteAll.timeout = 120
+c.Execute.interrupt_on_timeout = c.ExecuteAll.interrupt_on_timeout = True
+c.Autograde.autograde_preprocessors = [
+    ExecuteAll,
+    OnlyVerdictsCount,
+    IgnorePattern,
+    LimitOutput,
+    SaveAutoGrades,
+    AssignLatePenalties,
+    CheckCellMetadata,
+]

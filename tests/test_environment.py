@@ -32,6 +32,9 @@ SETUP_FILES = [
     "Makefile",
     "tools/setup_env.py",
     ".ci/run",
+    ".binder/environment.yml",
+    ".binder/postBuild",
+    ".devcontainer/devcontainer.json",
 ]
 
 

@@ -31,6 +31,9 @@ class UnknownExercise(LookupError):
     """No check is registered under this id."""
 
 
+# decided once: a cell cannot talk its way out of being graded later
+GRADING = bool(os.environ.get("NBGRADER_EXECUTION"))
+
 _registry: dict[str, Exercise] = {}
 
 
@@ -147,7 +150,7 @@ class _Check:
         session.results[id] = result
         hints = session.open_hint(result.exercise) if result.state == NOT_YET else ()
         _show.show(_show.result(result, hints), state=result.state, exercise=id)
-        if result.state != CORRECT and os.environ.get("NBGRADER_EXECUTION"):
+        if result.state != CORRECT and GRADING:
             raise NotCorrect(f"{id}: {result.state}. {result.message}".strip())
 
     def hint(self, id: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 import torch
 from IPython import get_ipython
 from matplotlib.axes import Axes
@@ -90,10 +91,34 @@ def data(ax: Axes, x: Tensor, y: Tensor, label: str | None = None) -> None:
 
 
 def label_line(ax: Axes, x: float, y: float, text: str, color: str) -> None:
-    """Name a curve beside it, in its colour, instead of in a legend."""
+    """Name a curve beside it, in its colour as dark as reading needs, instead of in a legend."""
     ax.annotate(
-        text, (x, y), color=color, fontweight="bold", xytext=(6, 0), textcoords="offset points", va="center"
+        text,
+        (x, y),
+        color=legible(color),
+        fontweight="bold",
+        xytext=(6, 0),
+        textcoords="offset points",
+        va="center",
     )
+
+
+def legible(color: str) -> str:
+    """The colour for text on white: itself, or mixed with black until its contrast is at least 4.5 to 1.
+
+    Contrast to white is 1.05 / (L + 0.05), where L is the relative luminance of sRGB. Source: Web Content
+    Accessibility Guidelines 2.2, success criterion 1.4.3.
+    """
+    rgb = np.array(mpl.colors.to_rgb(color))
+    mixed = (mpl.colors.to_hex(share * rgb) for share in np.linspace(1, 0, 101))
+    return next(dark for dark in mixed if contrast(dark) >= 4.5)  # black, the last one, is at 21
+
+
+def contrast(color: str) -> float:
+    """The contrast of a colour to white, from 1 (white) to 21 (black)."""
+    rgb = np.array(mpl.colors.to_rgb(color))
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    return float(1.05 / (linear @ [0.2126, 0.7152, 0.0722] + 0.05))
 
 
 def functions(ax: Axes, x: Tensor, f: Tensor, color: str = BLUE, most: int = 20, **style) -> None:

@@ -2,7 +2,10 @@
 
 import json
 import math
+import os
 import random
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -19,7 +22,7 @@ def fresh(monkeypatch):
     _machine.registered()  # the lessons' checks must not register in this test's registry
     monkeypatch.setattr(_machine, "_registry", {})
     monkeypatch.setattr(_machine, "session", _machine._Session())
-    monkeypatch.delenv("NBGRADER_EXECUTION", raising=False)
+    monkeypatch.setattr(_machine, "GRADING", False)
 
 
 @pytest.fixture
@@ -504,13 +507,20 @@ def test_score_card_counts_points_and_names_what_was_not_run(averaging, capsys):
     assert "2 of 2 exercises correct · 5 of 5 points" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("phase", ["autograde", "validate"])
-def test_under_nbgrader_only_a_correct_answer_does_not_raise(averaging, monkeypatch, phase):
-    monkeypatch.setenv("NBGRADER_EXECUTION", phase)
+def test_under_nbgrader_only_a_correct_answer_does_not_raise(averaging, monkeypatch):
+    monkeypatch.setattr(_machine, "GRADING", True)
     check(averaging, right)
     for answer, state in ((stub, "not attempted"), (no_return, "not yet")):
         with pytest.raises(_machine.NotCorrect, match=state):
             check(averaging, answer)
+
+
+@pytest.mark.parametrize("phase", ["autograde", "validate"])
+def test_whether_answers_are_graded_is_decided_at_import(phase):
+    forget = "os.environ.pop('NBGRADER_EXECUTION')"
+    code = f"import os; from bdlcore.exercises import _machine; {forget}; print(_machine.GRADING)"
+    environment = os.environ | {"NBGRADER_EXECUTION": phase}
+    assert subprocess.check_output([sys.executable, "-c", code], env=environment, text=True) == "True\n"
 
 
 def test_warnings_cost_no_points(averaging, capsys):

@@ -21,7 +21,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from bdlcore.exercises import _machine
 
 ROOT = Path(__file__).parents[2]
-EXPECTED_SECONDS = 30
+EXPECTED_SECONDS = 120
 
 POINTS = {"average-probabilities": 2, "fix-the-scale": 1, "how-many": 1, "which-one": 1}
 PATH = Path("1_tiny/01_tiny.ipynb")
@@ -201,12 +201,16 @@ def test_exercises_hold_stubs_and_no_variants(course):
     )
     assert made["solution-3"] == "seasons = ...  # your answer here"
     assert made["solution-4"] == "choice = ...\n...  # your code here"
-    assert made["check-1"] == 'check("average-probabilities", average_probabilities)'
+    assert made["check-1"] == (
+        "from bdlcore.exercises import check as _check\n\n"
+        '_check("average-probabilities", average_probabilities)'
+    )
     assert not [id for id in made if id.startswith("variants")]
     metadata = {
         cell.id: cell.metadata for cell in nbformat.read(root / "exercises" / PATH, as_version=4).cells
     }
     assert metadata["check-1"].editable is False and metadata["check-1"].nbgrader.points == 2
+    assert metadata["setup"].editable is False and metadata["setup"].nbgrader.locked
     assert metadata["solution-1"].deletable is False and "editable" not in metadata["solution-1"]
 
 
@@ -227,7 +231,33 @@ def test_generating_twice_and_from_an_executed_notebook_gives_the_same_bytes(cou
     assert not list(root.rglob("*.db"))
 
 
-def test_plain_nbgrader_makes_the_same_and_autograding_gives_the_points(course):
+WRONG = "def average_probabilities(logits):\n    return logits.mean(0).softmax(-1)"
+# cells before the first exercise that would turn a wrong answer into points
+TAMPERING = {
+    "forgets the mode": 'import os\nos.environ.pop("NBGRADER" + "_EXECUTION")',
+    "redefines check": "def check(*given):\n    pass\n_check = check",
+    "replaces check": "import bdlcore.exercises\nbdlcore.exercises.check = print",
+    "replaces check by another path": (
+        'import importlib\nimportlib.import_module("bdlcore" + ".exercises").check = print'
+    ),
+}
+NOTHING = dict.fromkeys(POINTS, 0)
+
+
+def hand_in(root: Path, student: str, answers: dict[str, str], first: str = "", without: str = "") -> None:
+    """A student's notebook: the exercises with cells filled in by id, one cell put first, or one left out."""
+    handed_in = nbformat.read(root / "exercises" / PATH, as_version=4)
+    for cell in handed_in.cells:
+        cell.source = answers.get(cell.id, cell.source)
+    handed_in.cells = [cell for cell in handed_in.cells if cell.id != without]
+    if first:
+        handed_in.cells.insert(0, new_code_cell(first, id="first"))
+    file = root / "submitted" / student / PATH
+    file.parent.mkdir(parents=True)
+    nbformat.write(handed_in, file)
+
+
+def test_from_release_to_gradebook_whatever_is_handed_in(course):
     made = notebook()
     made.cells[1].source += CHECKS
     root = course(made)
@@ -236,19 +266,33 @@ def test_plain_nbgrader_makes_the_same_and_autograding_gives_the_points(course):
     _nbgrader(root, "generate_assignment")
     assert (root / "exercises" / PATH).read_bytes() == ours
     solved = sources_of(root / "solutions" / PATH)
-    handed_in = nbformat.read(root / "exercises" / PATH, as_version=4)
-    for cell in handed_in.cells:
-        cell.source = solved[cell.id] if cell.id in ("solution-1", "solution-4") else cell.source
-    file = root / "submitted" / "ada" / PATH
-    file.parent.mkdir(parents=True)
-    nbformat.write(handed_in, file)
-    _nbgrader(root, "autograde", "--create")
+    solved = {id: source for id, source in solved.items() if id.startswith("solution")}
+    hand_in(root, "right", solved)
+    hand_in(root, "half", {id: solved[id] for id in ("solution-1", "solution-4")})
+    hand_in(root, "wrong", {"solution-1": WRONG, "solution-4": 'choice = "a"'})
+    hand_in(root, "check-left-out", solved, without="check-1")
+    hand_in(root, "looping", solved | {"solution-3": "while True:\n    pass"})
+    hand_in(root, "crashing", solved | {"solution-2": "import os\nos._exit(1)"})
+    for number, first in enumerate(TAMPERING.values()):
+        hand_in(root, f"tampering-{number}", {"solution-1": f"{WRONG}\n{first}"}, first=first)
+    _nbgrader(root, "autograde", "--create", "--ExecuteAll.timeout=40")
     from nbgrader.api import Gradebook
 
+    scores = {}
     with Gradebook(f"sqlite:///{root}/gradebook.db") as gradebook:
-        notebook_of_ada = gradebook.find_submission(PATH.parts[0], "ada").notebooks[0]
-        scores = {grade.name.removesuffix("-check"): grade.score for grade in notebook_of_ada.grades}
-    assert scores == {"average-probabilities": 2, "fix-the-scale": 0, "how-many": 0, "which-one": 1}
+        for submission in gradebook.assignment_submissions(PATH.parts[0]):
+            (graded,) = submission.notebooks
+            scores[submission.student.id] = {g.name.removesuffix("-check"): g.score for g in graded.grades}
+    tampered = {f"tampering-{number}": NOTHING for number in range(len(TAMPERING))}
+    assert scores == {
+        "right": POINTS,
+        "half": NOTHING | {"average-probabilities": 2, "which-one": 1},
+        "wrong": NOTHING,
+        "check-left-out": POINTS | {"average-probabilities": 0},
+        "looping": POINTS | {"how-many": 0},
+        "crashing": NOTHING | {"average-probabilities": 2},
+        **tampered,
+    }
 
 
 def _nbgrader(root: Path, command: str, *options: str) -> None:

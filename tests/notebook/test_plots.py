@@ -20,6 +20,30 @@ def test_shared_pictures_draw_what_they_are_given():
     plt.close(figure)
 
 
+def test_names_of_curves_can_be_read_on_white():
+    assert plots.contrast("#767676") == pytest.approx(
+        4.54, abs=0.005
+    )  # the lightest grey that passes, published
+    assert plots.contrast("white") == 1 and plots.contrast("black") == pytest.approx(21)
+    palette = [
+        plots.BLUE,
+        plots.ORANGE,
+        plots.GREEN,
+        plots.RED,
+        plots.PURPLE,
+        plots.SKY,
+        plots.YELLOW,
+        plots.GREY,
+    ]
+    shown = [plots.legible(color) for color in palette]
+    assert all(plots.contrast(color) >= 4.5 for color in shown) and len({*shown}) == len(palette)
+    assert shown[0] == plots.BLUE.lower() and plots.contrast(plots.YELLOW) < 1.5
+    figure, ax = plt.subplots()
+    plots.label_line(ax, 0.0, 0.0, "name", plots.SKY)
+    assert ax.texts[0].get_color() == plots.legible(plots.SKY)
+    plt.close(figure)
+
+
 def test_a_described_figure_carries_its_text_into_the_page():
     run_cell = InteractiveShell.instance().run_cell
     run_cell(

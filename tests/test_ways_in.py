@@ -1,0 +1,95 @@
+"""Ways to try the course without setting it up: they use the same pins, and keep the PyTorch that is there."""
+
+import importlib.metadata
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import venv
+from pathlib import Path
+
+import colab_cell
+import pytest
+import yaml
+from IPython.core.inputtransformer2 import TransformerManager
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXPECTED_SECONDS = 15
+
+
+def ran(source: str) -> list[tuple]:
+    """The magics that a cell calls in this process."""
+    called = []
+    shell = type("Shell", (), {"run_line_magic": lambda self, *given: called.append(given)})()
+    exec(TransformerManager().transform_cell(source), {"get_ipython": lambda: shell})
+    return called
+
+
+def test_colab_cell_does_nothing_where_the_package_is(monkeypatch):
+    source = colab_cell.cell("https://example.org/owner/course")
+    assert ran(source) == []
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert ran(source) == [("pip", 'install --quiet "bdlcore @ git+https://example.org/owner/course"')]
+    with pytest.raises(ValueError, match="repository-code"):
+        colab_cell.cell("")
+
+
+def test_installing_keeps_a_newer_torch(tmp_path):
+    """A clean environment whose packages are all newer than the pins, and no network: pip must want nothing else."""
+    venv.create(tmp_path / "env", with_pip=True)
+    (packages,) = (tmp_path / "env").glob("[Ll]ib/**/site-packages")
+    for name in {Requirement(text).name for text in PROJECT["dependencies"]}:
+        version = "99.0+cu999" if name == "torch" else "99.0"
+        folder = packages / f"{name.replace('-', '_')}-{version}.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        (folder / "INSTALLER").write_text("pip\n")
+    own = Path(importlib.metadata.distribution("setuptools").locate_file(""))  # a build would fetch it
+    for folder in [*packages.glob("setuptools*"), *packages.glob("_distutils_hack")]:
+        shutil.rmtree(folder)
+    for folder in [*own.glob("setuptools*"), own / "_distutils_hack"]:
+        shutil.copytree(folder, packages / folder.name)
+    (python,) = [*(tmp_path / "env").glob("bin/python"), *(tmp_path / "env").glob("Scripts/python.exe")]
+    course = tmp_path / "course"
+    subprocess.run(["git", "clone", "-q", "--depth=1", ROOT.as_uri(), course], check=True)
+    install = ["install", "--quiet", "--no-index", "--no-build-isolation", f"bdlcore @ {course.as_uri()}"]
+    done = subprocess.run([python, "-I", "-m", "pip", *install], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (packages / "bdlcore/__init__.py").exists() and (packages / "torch-99.0+cu999.dist-info").exists()
+
+
+def test_binder_and_the_container_use_the_pins_and_the_small_torch():
+    binder = yaml.safe_load((ROOT / ".binder/environment.yml").read_text())
+    conda = yaml.safe_load((ROOT / "environment.yml").read_text())
+    assert binder["dependencies"][:2] == conda["dependencies"][:2]
+    assert binder["dependencies"][2] == {"pip": PROJECT["optional-dependencies"]["setup"]}
+    script = ROOT / ".binder/postBuild"
+    assert "--torch-backend cpu -c requirements.txt -e ." in script.read_text()
+    subprocess.run(["bash", "-n", script], check=True)
+    assert sys.platform == "win32" or script.stat().st_mode & 0o111
+    container = json.loads((ROOT / ".devcontainer/devcontainer.json").read_text())
+    assert container["postCreateCommand"] == "python tools/setup_env.py --torch cpu"
+
+
+def test_public_checks_run_the_commands_of_the_readme():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    commands = re.findall(
+        r"^(make \w+) ", text.partition("## Two commands")[2].partition("## ")[0], re.MULTILINE
+    )
+    workflow = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text())
+    steps = workflow["jobs"]["two-commands"]["steps"]
+    assert [step["name"] for step in steps if "run" in step] == commands == ["make lab", "make test"]
+    for step in steps:
+        assert "run" not in step or f"{step['name']} TORCH=cpu" in step["run"]
+
+
+def test_issue_templates_ask_for_something():
+    for path in (ROOT / ".github/ISSUE_TEMPLATE").glob("*.yml"):
+        template = yaml.safe_load(path.read_text())
+        assert template["name"] and template["description"]
+        assert all(field["attributes"]["label"] for field in template["body"])
+        assert any(field["validations"]["required"] for field in template["body"])
