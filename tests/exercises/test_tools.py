@@ -21,7 +21,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from bdlcore.exercises import _machine
 
 ROOT = Path(__file__).parents[2]
-EXPECTED_SECONDS = 120
+EXPECTED_SECONDS = 150
 
 POINTS = {"average-probabilities": 2, "fix-the-scale": 1, "how-many": 1, "which-one": 1}
 PATH = Path("1_tiny/01_tiny.ipynb")
@@ -236,10 +236,7 @@ WRONG = "def average_probabilities(logits):\n    return logits.mean(0).softmax(-
 TAMPERING = {
     "forgets the mode": 'import os\nos.environ.pop("NBGRADER" + "_EXECUTION")',
     "redefines check": "def check(*given):\n    pass\n_check = check",
-    "replaces check": "import bdlcore.exercises\nbdlcore.exercises.check = print",
-    "replaces check by another path": (
-        'import importlib\nimportlib.import_module("bdlcore" + ".exercises").check = print'
-    ),
+    "replaces check": 'import importlib\nimportlib.import_module("bdlcore" + ".exercises").check = print',
 }
 NOTHING = dict.fromkeys(POINTS, 0)
 
@@ -268,10 +265,8 @@ def test_from_release_to_gradebook_whatever_is_handed_in(course):
     solved = sources_of(root / "solutions" / PATH)
     solved = {id: source for id, source in solved.items() if id.startswith("solution")}
     hand_in(root, "right", solved)
-    hand_in(root, "half", {id: solved[id] for id in ("solution-1", "solution-4")})
-    hand_in(root, "wrong", {"solution-1": WRONG, "solution-4": 'choice = "a"'})
-    hand_in(root, "check-left-out", solved, without="check-1")
-    hand_in(root, "looping", solved | {"solution-3": "while True:\n    pass"})
+    uneven = {"solution-3": "while True:\n    pass", "solution-4": 'choice = "a"'}
+    hand_in(root, "uneven", solved | uneven, without="check-1")
     hand_in(root, "crashing", solved | {"solution-2": "import os\nos._exit(1)"})
     for number, first in enumerate(TAMPERING.values()):
         hand_in(root, f"tampering-{number}", {"solution-1": f"{WRONG}\n{first}"}, first=first)
@@ -286,10 +281,7 @@ def test_from_release_to_gradebook_whatever_is_handed_in(course):
     tampered = {f"tampering-{number}": NOTHING for number in range(len(TAMPERING))}
     assert scores == {
         "right": POINTS,
-        "half": NOTHING | {"average-probabilities": 2, "which-one": 1},
-        "wrong": NOTHING,
-        "check-left-out": POINTS | {"average-probabilities": 0},
-        "looping": POINTS | {"how-many": 0},
+        "uneven": NOTHING | {"fix-the-scale": 1},
         "crashing": NOTHING | {"average-probabilities": 2},
         **tampered,
     }
