@@ -47,6 +47,16 @@ class RowRandom:
         self.generators = [generator(seed, stream, row) for row in rows]
         self.dtype, self.device = dtype, device
 
+    @property
+    def state(self) -> Tensor:
+        """Where each generator is, (S, bytes), for `restore`."""
+        return torch.stack([g.get_state() for g in self.generators])
+
+    def restore(self, state: Tensor) -> None:
+        """Go on from a state."""
+        for g, own in zip(self.generators, state.cpu(), strict=True):
+            g.set_state(own.clone())  # a view of a larger tensor would crash it
+
     def normal(self, size: int) -> Tensor:
         """Standard normal numbers, shape (S, size)."""
         out = torch.empty(len(self.generators), size, dtype=self.dtype)

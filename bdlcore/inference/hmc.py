@@ -121,6 +121,7 @@ class Chains(NamedTuple):
         divergences: (S,) trajectories whose energy error exceeded 1,000.
         step_size: (S,).
         gradient_evaluations: per chain.
+        random_state: (S, bytes) where the generators are after the last draw.
     """
 
     draws: Tensor
@@ -129,6 +130,7 @@ class Chains(NamedTuple):
     divergences: Tensor
     step_size: Tensor
     gradient_evaluations: int
+    random_state: Tensor
 
 
 def sample_hmc(
@@ -177,7 +179,7 @@ def sample_hmc(
         eps = torch.as_tensor(step_size).to(value).expand(S)
     kept, densities = theta.new_empty(S, draws, D), value.new_empty(S, draws)
     acceptance, divergences, done = torch.zeros_like(value), torch.zeros_like(value), 0
-    evaluations = 0
+    evaluations, state = 0, random.state
     with Interruptible(lambda: f"returning the {done} of {draws} draws made so far." if done else ""):
         for i in progress(warmup + draws, f"HMC, {S} chains"):
             momentum = random.normal(D)
@@ -203,9 +205,15 @@ def sample_hmc(
                 kept[:, i - warmup], densities[:, i - warmup] = theta, value
                 acceptance += probability
                 divergences += gain < -_DIVERGENT
-                done += 1
+                done, state = done + 1, random.state
     return Chains(
-        kept[:, :done], densities[:, :done], acceptance / done, divergences.long(), eps, evaluations
+        kept[:, :done],
+        densities[:, :done],
+        acceptance / done,
+        divergences.long(),
+        eps,
+        evaluations,
+        state,
     )
 
 
@@ -227,6 +235,7 @@ def hmc(
     probe: Tensor | None = None,
     chunk_size: int | None = None,
     seed: int | torch.Generator = 0,
+    resume: Posterior | None = None,
 ) -> Posterior:
     """Draw from the posterior by Hamiltonian Monte Carlo (Neal 2011), vectorised over chains.
 
@@ -240,9 +249,13 @@ def hmc(
         draws, warmup, leapfrog_steps, target_acceptance, step_size: see `sample_hmc`.
         chains, temperature, likelihood_temperature, initial, initial_steps, probe, chunk_size, seed: see
             `bdlcore.inference.run`.
+        resume: a posterior that `hmc` returned, or that was loaded, to be continued by `draws` more per chain, with
+            its chains, step sizes and random numbers; without warm-up or start. Give the same data, temperatures and
+            leapfrog_steps: then it equals the run that was never interrupted, draw by draw.
 
     Returns:
-        Posterior whose stack has chains * draws rows. Warns when a chain is stuck or trajectories diverge.
+        Posterior whose stack has chains * draws rows, and those of `resume` before them in each chain.
+        Warns when a chain is stuck or trajectories diverge.
     """
     _check(draws, warmup, leapfrog_steps, target_acceptance, step_size)
     settings = {
@@ -251,18 +264,37 @@ def hmc(
         "chunk_size": chunk_size,
         "probe": probe,
     }
-    run = Run("HMC", "chain", model, x, y, chains, seed, **settings, kept=draws)
+    kept = draws if resume is None else draws + _continues(resume, model).draws.shape[1]
+    run = Run(
+        "HMC", "chain", model, x, y, chains if resume is None else resume.chains, seed, **settings, kept=kept
+    )
+    random = run.random(1)
+    if resume is None:
+        start = run.start(initial, initial_steps)
+    else:
+        random.restore(resume.random_state)
+        start = run.start(Stack(resume.draws[:, -1], model.layout), 0)
+        step_size, warmup = resume.step_size, 0
     made = sample_hmc(
         run.density,
-        run.start(initial, initial_steps),
+        start,
         draws,
         warmup=warmup,
         leapfrog_steps=leapfrog_steps,
         target_acceptance=target_acceptance,
         step_size=step_size,
-        random=run.random(1),
+        random=random,
     )._asdict()
     drawn = made.pop("draws")
+    if resume is not None:
+        run.started -= resume.seconds
+        before, now = resume.draws.shape[1], drawn.shape[1]
+        drawn = torch.cat([resume.draws, drawn], 1)
+        made["log_density"] = torch.cat([resume.log_density, made["log_density"]], 1)
+        made["acceptance"] = (before * resume.acceptance + now * made["acceptance"]) / (before + now)
+        made["divergences"] += resume.divergences
+        made["gradient_evaluations"] += resume.gradient_evaluations / resume.chains
+        draws = before + now
     _warn_of_trouble(made["acceptance"], made["divergences"], target_acceptance, draws)
     return run.posterior(
         Stack(drawn.flatten(0, 1), model.layout),
@@ -270,6 +302,20 @@ def hmc(
         **made,
         **run.mixing(drawn),
     )
+
+
+def _continues(resume: Posterior, model: Model) -> Posterior:
+    """The posterior, where it can be continued."""
+    if not isinstance(resume, Posterior) or resume.method != "HMC" or resume.random_state is None:
+        raise ValueError(
+            f"resume must be a posterior that hmc made, got {getattr(resume, 'method', type(resume).__name__)}. Other "
+            "methods, and files of older versions, do not keep what it takes to go on."
+        )
+    if resume.stack.layout != model.layout:
+        raise ValueError(
+            "resume belongs to another model: parameter names, shapes, prior means or stds differ."
+        )
+    return resume
 
 
 def _check(

@@ -73,6 +73,7 @@ class Posterior:
             reject nothing. 1 for draws from the target, whatever its temperature; more when too large a step
             or the noise of minibatches makes them too wide, less when chains have not spread yet.
         elbo: (steps, members) evidence lower bound in nats, for variational inference.
+        random_state: (chains, bytes) where the chains' generators are after the last draw, for `hmc(..., resume=)`.
         approximation: the fitted densities, one per member, where there are some: `mean` and `std` (members, D) in
             whitened units, and `sample(draws, seed)`.
     """
@@ -92,6 +93,7 @@ class Posterior:
     loss: Tensor | None = None
     configurational_temperature: Tensor | None = None
     elbo: Tensor | None = None
+    random_state: Tensor | None = None
     approximation: MeanField | SwagState | None = None
 
     @property

@@ -167,3 +167,49 @@ def test_hmc_refuses_a_stack_of_the_wrong_size_as_start(linear):
     model, x, y, _ = linear
     with pytest.raises(ValueError, match="3 rows for 2 chains"):
         bdl.hmc(model, x, y, chains=2, draws=5, initial=model.sample_prior(3, seed=0, dtype=x.dtype))
+
+
+def test_a_continued_run_equals_the_uninterrupted_one(linear, tmp_path, monkeypatch):
+    """Bit for bit: continued, continued from a file, and continued after an interrupt."""
+    model, x, y, _ = linear
+    settings = {"chains": 4, "warmup": 20, "leapfrog_steps": 5, "seed": 3}
+    whole = bdl.hmc(model, x, y, draws=30, **settings)
+    part = bdl.hmc(model, x, y, draws=12, **settings)
+    part.save(tmp_path / "part")
+    for begun in (part, bdl.Posterior.load(tmp_path / "part", model)):
+        again = bdl.hmc(model, x, y, draws=18, leapfrog_steps=5, resume=begun)
+        for name in ("draws", "log_density", "divergences", "step_size", "rhat", "ess", "random_state"):
+            assert torch.equal(getattr(again, name), getattr(whole, name)), name
+        torch.testing.assert_close(again.acceptance, whole.acceptance)
+        assert again.gradient_evaluations == pytest.approx(whole.gradient_evaluations)
+        assert again.seconds > begun.seconds
+
+    evaluate, calls = bdl.LogPosterior.__call__, 0
+
+    def interrupted(self, theta):
+        nonlocal calls
+        calls += 1
+        if calls == 200:
+            raise KeyboardInterrupt
+        return evaluate(self, theta)
+
+    monkeypatch.setattr(bdl.LogPosterior, "__call__", interrupted)
+    with pytest.warns(UserWarning, match="Interrupted: returning the"):
+        cut = bdl.hmc(model, x, y, draws=30, initial_steps=0, **settings)
+    monkeypatch.undo()
+    whole = bdl.hmc(model, x, y, draws=30, initial_steps=0, **settings)
+    done = cut.draws.shape[1]
+    assert 0 < done < 30
+    again = bdl.hmc(model, x, y, draws=30 - done, leapfrog_steps=5, resume=cut)
+    assert torch.equal(again.draws, whole.draws)
+
+
+def test_what_cannot_be_continued_is_refused(linear):
+    model, x, y, _ = linear
+    other = bdl.ensemble(model, x, y, members=2, steps=5)
+    with pytest.raises(ValueError, match="resume must be a posterior that hmc made, got"):
+        bdl.hmc(model, x, y, resume=other)
+    made = bdl.hmc(model, x, y, chains=2, draws=5, warmup=10, leapfrog_steps=2)
+    wider = bdl.Model(model.network, bdl.GaussianPrior(9.0), model.likelihood)
+    with pytest.raises(ValueError, match="resume belongs to another model"):
+        bdl.hmc(wider, x, y, resume=made)
