@@ -57,7 +57,10 @@ def describe(figure: Figure, text: str) -> None:
     figure.set_label(text)
     if shell := get_ipython():
         pictures = shell.display_formatter.formatters["image/png"]
-        printer = pictures.lookup_by_type(Figure)
+        try:
+            printer = pictures.lookup_by_type(Figure)
+        except KeyError:  # a shell that shows no pictures
+            return
         if not isinstance(printer, _WithAlt):
             pictures.for_type(Figure, _WithAlt(printer))
 

@@ -1,8 +1,11 @@
 """Shared pictures against the number of things drawn."""
 
+from types import SimpleNamespace
+
 import matplotlib.pyplot as plt
 import pytest
 import torch
+from IPython.core.formatters import PNGFormatter
 from IPython.core.interactiveshell import InteractiveShell
 
 from bdlcore import plots
@@ -60,3 +63,13 @@ def test_a_described_figure_carries_its_text_into_the_page():
     with pytest.raises(ValueError, match="in a sentence; got 'plot'"):
         plots.describe(bare, "plot")
     plt.close("all")
+
+
+def test_a_figure_can_be_described_in_a_shell_without_pictures(monkeypatch):
+    formatters = {"image/png": PNGFormatter()}
+    shell = SimpleNamespace(display_formatter=SimpleNamespace(formatters=formatters))
+    monkeypatch.setattr(plots, "get_ipython", lambda: shell)
+    figure, _ = plt.subplots()
+    plots.describe(figure, "A line that rises with x")
+    assert figure.get_label() == "A line that rises with x"
+    plt.close(figure)
