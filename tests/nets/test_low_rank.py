@@ -59,7 +59,7 @@ def test_sources_take_it_and_single_layers_can_be_named():
     model = bdl.Model(changed, bdl.GaussianPrior(1.0), bdl.Categorical())
     assert model.layout.dim == 5 + 2
     for posterior in (
-        bdl.hmc(model, x, y, chains=2, draws=20, warmup=20),
+        bdl.hmc(model, x, y, chains=2, draws=20, warmup=0, leapfrog_steps=5, step_size=0.02),
         bdl.ensemble(model, x, y, members=2),
     ):
         assert torch.isfinite(posterior.predict(x).log_prob(y)).all()
