@@ -6,6 +6,7 @@ processor where the stream leads elsewhere.
 """
 
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -62,6 +63,18 @@ def shift_seeds(by: int) -> None:
 def same_stream_for_every_test():
     """What a test draws from PyTorch's global generator does not depend on which tests ran before it."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def no_shell_outlives_its_test():
+    """In a shell bdlcore displays what it would print: a shell left behind would change what later tests see."""
+    yield
+    shell = sys.modules.get("IPython.core.interactiveshell")
+    if shell and shell.InteractiveShell.initialized():
+        shell.InteractiveShell.clear_instance()
+        pytest.fail(
+            "the test leaves an IPython shell behind; clear it with InteractiveShell.clear_instance()."
+        )
 
 
 @pytest.fixture

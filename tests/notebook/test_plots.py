@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import matplotlib
 import matplotlib.pyplot as plt
 import pytest
 import torch
@@ -47,14 +48,23 @@ def test_names_of_curves_can_be_read_on_white():
     plt.close(figure)
 
 
-def test_a_described_figure_carries_its_text_into_the_page():
-    run_cell = InteractiveShell.instance().run_cell
+@pytest.fixture
+def shell():
+    """A shell as a notebook has it, which is gone again when the test ends."""
+    backend = matplotlib.get_backend()
+    yield InteractiveShell.instance()
+    InteractiveShell.clear_instance()
+    matplotlib.use(backend)
+
+
+def test_a_described_figure_carries_its_text_into_the_page(shell):
+    run_cell = shell.run_cell
     run_cell(
         "import matplotlib.pyplot as plt; from bdlcore import plots; get_ipython().enable_matplotlib('inline')"
     )
     run_cell("figure, _ = plt.subplots(); plots.describe(figure, 'A line that\\n rises with x')")
-    format = InteractiveShell.instance().display_formatter.format
-    shown = InteractiveShell.instance().user_ns["figure"]
+    format = shell.display_formatter.format
+    shown = shell.user_ns["figure"]
     bundle, metadata = format(shown)
     assert "image/png" in bundle
     assert metadata["image/png"]["alt"] == "A line that rises with x" == shown.get_label()
