@@ -20,7 +20,7 @@ from pathlib import Path
 from queue import Empty
 
 import pytest
-from execute_notebooks import cpu_seconds, kernel_environment
+from execute_notebooks import cpu_seconds, kernel_environment, peak_megabytes
 from nbval.kernel import RunningKernel
 from nbval.plugin import IPyNbCell, IPyNbFile, NbCellError
 
@@ -28,6 +28,7 @@ KERNEL_FILES = Path(__file__).parent / "tests" / "kernel"
 STATED_BY_DEFAULT = 20.0  # seconds, for exercises and solutions, which state no time
 TEST_FILE_SECONDS = 10.0  # to order test files by; a slow one sets EXPECTED_SECONDS
 REDRAW_LIMIT_MS = 1000.0
+MEMORY_LIMIT_MB = 1600.0  # of a kernel: a class of ten then fits a server of 16 GB
 MESSAGE_PATIENCE = (
     60.0  # nbval waits 5 s for each output of a cell that has finished: too little on a busy machine
 )
@@ -138,6 +139,7 @@ class RunTime(AfterTheCells):
         computed = cpu_seconds(self.parent.kernel.km.provisioner.pid) - run.demo_seconds
         redraws = [f"{demo['median_ms']:.0f}" for demo in run.demos]
         row = {"stated": run.stated, "computed": computed, "seconds": run.seconds, "redraws": redraws}
+        row["megabytes"] = peak_megabytes(self.parent.kernel.km.provisioner.pid)
         self.user_properties.append(("notebook", row))
         if run.is_lesson:
             assert run.stated, (
@@ -146,6 +148,9 @@ class RunTime(AfterTheCells):
         assert computed <= limit(run.expected), (
             f"The notebook computed for {computed:.0f} s where it states {run.expected:.0f} s, so at most "
             f"{limit(run.expected):.0f} s are allowed here. Make it faster, or execute it again to state its time."
+        )
+        assert (row["megabytes"] or 0) <= MEMORY_LIMIT_MB, (
+            f"The notebook took {row['megabytes']:.0f} MB of memory, and {MEMORY_LIMIT_MB:.0f} are allowed."
         )
 
 
@@ -294,15 +299,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if properties["notebook"]:
         terminalreporter.section("notebooks")
         terminalreporter.line(
-            "stated  computed  limit  elapsed     redraw  notebook (seconds; redraw: a demo's median)"
+            "stated  computed  limit  elapsed    MB     redraw  notebook (seconds; redraw: a demo's median)"
         )
         for path, row in sorted(properties["notebook"], key=lambda entry: -entry[1]["computed"]):
             stated = "-" if row["stated"] is None else f"{row['stated']:.0f}"
             allowed = limit(STATED_BY_DEFAULT if row["stated"] is None else row["stated"])
             redraw = "/".join(row["redraws"]) + " ms" if row["redraws"] else ""
-            terminalreporter.line(
-                f"{stated:>6}  {row['computed']:8.1f}  {allowed:5.0f}  {row['seconds']:7.1f}  {redraw:>9}  {path}"
-            )
+            seconds = f"{stated:>6}  {row['computed']:8.1f}  {allowed:5.0f}  {row['seconds']:7.1f}"
+            memory = "-" if row["megabytes"] is None else f"{row['megabytes']:.0f}"
+            terminalreporter.line(f"{seconds}  {memory:>4}  {redraw:>9}  {path}")
     for path, text in properties["summary"]:
         terminalreporter.section(path)
         terminalreporter.line(text)

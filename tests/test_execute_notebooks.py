@@ -1,6 +1,7 @@
 """Storing an executed notebook: what is kept, what is dropped, and what is never overwritten."""
 
 import json
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -122,10 +123,22 @@ def test_seed_and_lesson_reach_the_kernel(tmp_path):
     source = "import os; print(os.environ['BDL_SEED'], os.environ['JPY_SESSION_NAME'])"
     path = written(tmp_path, "01_one.ipynb", source)
     cells = []
-    notebook, seconds = execute(path, seed=4, on_cell=lambda index, seconds: cells.append(index))
+    notebook, seconds, megabytes = execute(path, seed=4, on_cell=lambda index, seconds: cells.append(index))
     assert notebook.cells[1].outputs[0].text == f"4 {path.as_posix()}\n"
     assert cells == [1]
     assert seconds > 0
+    assert megabytes is None or 20 < megabytes < 2000
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="this system keeps no record of the peak")
+def test_the_peak_of_memory_is_told_though_it_is_given_back(tmp_path):
+    plain, hungry = "pass", "held = bytearray(300_000_000); del held"
+    peaks = []
+    for number, source in enumerate((plain, hungry)):
+        path = written(tmp_path, f"0{number}_one.ipynb", "1", source)
+        assert main([str(path)]) == 0
+        peaks.append(nbformat.read(path, as_version=4).metadata.bdl.megabytes)
+    assert 280 <= peaks[1] - peaks[0] <= 400
 
 
 @pytest.mark.parametrize("arguments", [["nowhere.ipynb"], ["{empty}"]])

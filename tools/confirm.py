@@ -175,7 +175,7 @@ def processor() -> str:
 def run_set(path: Path, number: int) -> dict | None:
     """What one set gives; None where the run itself broke off, so that it is tried again another time."""
     try:
-        notebook, seconds = execute(path, seed=number)
+        notebook, seconds, _ = execute(path, seed=number)
     except CellExecutionError as error:
         return {"failed": f"{error.ename}: {error.evalue}", **where()}
     except FAILURES:

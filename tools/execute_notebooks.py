@@ -1,7 +1,8 @@
 """Run notebooks top to bottom in a fresh kernel and store their outputs: `execute_notebooks.py [PATH ...]`.
 
 A path is a notebook or a folder; without one, all lessons and solutions run. A lesson also gets its measured
-seconds (metadata `bdl.seconds`, which the tests hold it to) and the line in its title cell that states them.
+seconds (metadata `bdl.seconds`, which the tests hold it to), the line in its title cell that states them, and the
+most memory that its kernel took (`bdl.megabytes`).
 A notebook that raises an error keeps the outputs it had.
 """
 
@@ -15,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import ipykernel.kernelspec
 import nbformat
@@ -70,6 +72,14 @@ def kernel_environment(path: Path, *, seed: int = 0, threads: int = 1) -> dict[s
     return env | {"BDL_SCALE": "small", "BDL_SEED": str(seed), "JPY_SESSION_NAME": path.resolve().as_posix()}
 
 
+class Execution(NamedTuple):
+    """An executed notebook, the seconds it takes, and the most memory its kernel took, where the system tells."""
+
+    notebook: NotebookNode
+    seconds: float
+    megabytes: float | None
+
+
 def execute(
     path: Path,
     *,
@@ -77,18 +87,19 @@ def execute(
     threads: int = 1,
     timeout: float = 1800,
     on_cell: Callable[[int, float], None] | None = None,
-) -> tuple[NotebookNode, float]:
-    """The executed notebook and the seconds it takes; nothing is written.
+) -> Execution:
+    """Run a notebook in a kernel of its own; nothing is written.
 
     Where other programs slowed the run down, the seconds are those that the kernel computed.
     `on_cell(i, seconds)` is called after each code cell; `timeout` is for one cell, in seconds.
     """
     notebook = nbformat.read(path, as_version=4)
-    computed = 0.0
+    computed, megabytes = 0.0, None
 
     def finished(cell_index: int, **_: object) -> None:
-        nonlocal computed
+        nonlocal computed, megabytes
         before, computed = computed, cpu_seconds(client.km.provisioner.pid)
+        megabytes = peak_megabytes(client.km.provisioner.pid)
         if on_cell:
             on_cell(cell_index, computed - before)
 
@@ -104,13 +115,24 @@ def execute(
     )
     start = time.monotonic()
     asyncio.run(client.async_execute(env=kernel_environment(path, seed=seed, threads=threads)))
-    return notebook, min(computed, time.monotonic() - start)
+    return Execution(notebook, min(computed, time.monotonic() - start), megabytes)
 
 
 def cpu_seconds(pid: int) -> float:
     """The seconds that a process and its finished children have computed: the time that it takes on an idle core."""
     times = psutil.Process(pid).cpu_times()
     return times.user + times.system + times.children_user + times.children_system
+
+
+def peak_megabytes(pid: int) -> float | None:
+    """The most memory that a process has had at one time, in 10^6 bytes; None where the system keeps no such record."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    except OSError:
+        peak = getattr(psutil.Process(pid).memory_info(), "peak_wset", None)  # Windows
+        return None if peak is None else peak / 1e6
+    found = re.search(r"^VmHWM:\s*(\d+) kB", status, flags=re.MULTILINE)
+    return None if found is None else int(found[1]) * 1024 / 1e6
 
 
 def tidy(notebook: NotebookNode) -> NotebookNode:
@@ -175,11 +197,15 @@ def noise(notebook: NotebookNode) -> list[str]:
     return [output.text for output in outputs if output.output_type == "stream" and output.name == "stderr"]
 
 
-def store(path: Path, notebook: NotebookNode, seconds: float) -> None:
-    """Write an executed notebook back, tidied and, for a lesson, with its time."""
+def store(path: Path, execution: Execution) -> None:
+    """Write an executed notebook back, tidied and, for a lesson, with its time and memory."""
+    notebook, seconds, megabytes = execution
     tidy(notebook)
     if is_lesson(path):
-        notebook.metadata["bdl"] = {**notebook.metadata.get("bdl", {}), "seconds": max(1, round(seconds))}
+        measured = {"seconds": max(1, round(seconds))}
+        if megabytes is not None:
+            measured["megabytes"] = int(round(megabytes, -1))
+        notebook.metadata["bdl"] = {**notebook.metadata.get("bdl", {}), **measured}
         notebook.cells[0].source = state_time(notebook.cells[0].source, seconds)
     nbformat.validate(notebook)
     unfinished = path.with_name(path.name + ".tmp")
@@ -217,21 +243,20 @@ def main(arguments: Iterable[str] | None = None) -> int:
                 print(f"\r{name}: {len(cells)} cells, {sum(cells.values()):.0f} s", end="", file=sys.stderr)
 
         try:
-            notebook, seconds = execute(
-                path, threads=options.threads, timeout=options.timeout, on_cell=progress
-            )
+            execution = execute(path, threads=options.threads, timeout=options.timeout, on_cell=progress)
         except FAILURES as error:
             print(f"\r{name}: FAILED after {len(cells)} cells, nothing stored\n{error}")
             troubled += 1
             continue
         slowest = sorted(cells, key=cells.get, reverse=True)[:3]
         slow = ", ".join(f"cell {i} {cells[i]:.1f} s" for i in slowest)
-        print(f"\r{name}: {seconds:.1f} s ({slow})")
-        if stderr := noise(notebook):
+        memory = "" if execution.megabytes is None else f", {execution.megabytes:.0f} MB"
+        print(f"\r{name}: {execution.seconds:.1f} s{memory} ({slow})")
+        if stderr := noise(execution.notebook):
             print("  it wrote to stderr, which the tests do not allow:\n    " + "    ".join(stderr))
             troubled += 1
         if not options.dry_run:
-            store(path, notebook, seconds)
+            store(path, execution)
     return 1 if troubled else 0
 
 

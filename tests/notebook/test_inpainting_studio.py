@@ -288,7 +288,7 @@ def test_saved_notebook_says_that_it_is_live(tmp_path):
         "import threading\nprint([t.name for t in threading.enumerate() if t.name == 'inpainting'])",
     ]
     nbformat.write(new_notebook(cells=[new_code_cell(cell) for cell in cells]), tmp_path / "studio.ipynb")
-    executed, _ = execute(tmp_path / "studio.ipynb")
+    executed = execute(tmp_path / "studio.ipynb").notebook
     shown, threads = (cell.outputs for cell in tidy(executed).cells)
     assert [output.data for output in shown] == [{"text/plain": f"▶ {LIVE}", "text/markdown": f"▶ *{LIVE}*"}]
     assert [output.text for output in threads] == ["[]\n"]
