@@ -25,7 +25,7 @@ SETUP = $(or $(ANY_PYTHON),$(error No Python 3.8 or newer was found. Install Pyt
 RUN = .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help env env-test env-site env-instructor env-reference lab test site grade reference exercises proofs readme confirm soak twins execute bench lint format pins clean
+.PHONY: help env env-test env-site env-instructor env-reference lab test site grade reference exercises proofs mutants readme confirm soak twins execute bench lint format pins clean
 
 help: ## Show this list
 	@echo 'make lab and make test are all you need; each sets up everything on its first run.'
@@ -74,6 +74,9 @@ exercises: env-test ## Write exercises/ from solutions/
 
 proofs: env-test ## Check right answers of all exercises on 1,000 seeds and store how many were refused
 	OMP_NUM_THREADS=1 $(RUN) tools/prove_checks.py --right --seeds 1000 $(PROOFFLAGS)
+
+mutants: env-test ## Change every solution by rule, in one place each, and store which changes its check accepts
+	OMP_NUM_THREADS=1 $(RUN) tools/mutants.py
 
 execute: env-test ## Run lessons and solutions top to bottom and store their outputs (NOTEBOOKS=… for some)
 	$(RUN) tools/execute_notebooks.py $(NOTEBOOKS)

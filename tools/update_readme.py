@@ -1,11 +1,11 @@
-"""Write what the pages take from the notebooks: README, CLAIMS.md, docs/teaching.md and the pictures in docs/.
+"""Write what the pages take from the notebooks: README, CLAIMS.md, pages and pictures in docs/.
 
     python tools/update_readme.py            rewrite them
     python tools/update_readme.py --check    fail, and show the difference, if one is out of date
 
-README.md and docs/teaching.md have sections between `<!-- BEGIN name ... -->` and `<!-- END name -->`; CLAIMS.md and
-the pictures are written as a whole. Everything is read from what is stored: questions, minutes, claims and figures
-from the executed lessons, confirmations from confirmation/, the kill score by running the exercise checks.
+README.md and docs/teaching.md have sections between `<!-- BEGIN name ... -->` and `<!-- END name -->`;
+CLAIMS.md and the pictures are written as a whole. Everything is read from what is stored: questions, minutes, memory,
+claims and figures from the executed lessons, confirmations from confirmation/, the kill score by running the checks.
 """
 
 from __future__ import annotations
@@ -102,9 +102,17 @@ def kill_score_table(scores: Sequence[tuple[str, int, int, int, int]]) -> str:
     return "\n".join(lines)
 
 
+def mutant_score(root: Path = ROOT) -> str:
+    """How many generated wrong answers the checks refuse, from what `make mutants` stored."""
+    import mutants  # here, because it loads PyTorch
+
+    rows = mutants.stored(root)
+    return f"{mutants.score(rows)}, each [with the reason](../{mutants.STORE.as_posix()}) why it is a right answer."
+
+
 SECTIONS: dict[str, dict[str, Callable[[Path], str]]] = {
     "README.md": {"course-map": course_map, "claims": claims_summary},
-    "docs/teaching.md": {"kill-score": kill_score},
+    "docs/teaching.md": {"kill-score": kill_score, "mutants": mutant_score},
 }
 
 

@@ -90,6 +90,7 @@ def minimum_norm(answer: object, trial: Trial) -> None:
         "A layer from a to b units has a · b weights and b biases.",
         "(inputs + 1) · W + (W + 1) · W + (W + 1) · outputs; raise W until that is at least n.",
     ),
+    trials=6,
 )
 def threshold_width(answer: object, trial: Trial) -> None:
     """The smallest width of two hidden layers with at least n weights and biases."""
@@ -101,8 +102,10 @@ def threshold_width(answer: object, trial: Trial) -> None:
         ) -> int:
             return (inputs + biases) * W + deep * (W + biases) * W + (W + biases) * outputs
 
-        # a little less than a width has, then a little more, then just as many
+        # a little less than a width has, then a little more, then just as many, then less than one unit has
         n = count(hidden) + (-trial.integer(1, 3) if trial.index < 3 else 4 - trial.index)
+        if trial.index == 5:
+            n = trial.integer(1, outputs)
 
         def smallest(n: int = n, count: Callable[..., int] = count, **parts: int) -> int:
             return next(W for W in range(1, n + 1) if count(W, **parts) >= n)
@@ -116,7 +119,9 @@ def threshold_width(answer: object, trial: Trial) -> None:
         }
         if trial.index > 2 or trial.distinct(right, mistakes, rtol=1e-9):
             break
-    if trial.index > 2:  # no other mistake has come so far
+    if trial.index == 5:
+        mistakes = {"A layer has one unit at least.": 0}
+    elif trial.index > 2:  # no other mistake has come so far
         mistakes = {"A width with just n of them is wide enough: *at least* n.": smallest(n=n + 1)}
     got = trial.call(answer, n, inputs, outputs)
     trial.reject_mistakes(got, right, mistakes)

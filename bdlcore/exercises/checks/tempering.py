@@ -209,6 +209,7 @@ def cold_or_tempered(answer: object, trial: Trial) -> None:
         "Run each at two temperatures, for example 0.5 and 2. Whose draws get narrower when it gets hotter?",
         "ratio = sampler(2.0).std(0).mean() / sampler(0.5).std(0).mean(); the culprit's is below 1.",
     ),
+    trials=8,  # one of three is right by chance
 )
 def upside_down(answer: object, trial: Trial) -> None:
     """Three samplers of different posteriors: one right, one that scales the std by T, one upside down."""
@@ -228,6 +229,8 @@ def upside_down(answer: object, trial: Trial) -> None:
         )  # a std over all numbers would be that of these
 
         def draw(T: float, draws: int = 2000) -> torch.Tensor:
+            if not T > 0:
+                raise ValueError(f"A temperature is positive; this sampler was asked for {T}.")
             z = torch.randn(draws, D, generator=generator, dtype=torch.float64)
             return centre + scales[name] * float(T) ** powers[name] * z
 
