@@ -24,6 +24,9 @@ MACHINE_PATH = re.compile(
 ADDRESS = re.compile(r"<[^<>\n]+ at 0x[0-9a-f]{6,}[^<>\n]*>")
 LINK = re.compile(r"\]\(\s*<?([^)\s>]+)|\b(?:src|href)=[\"']([^\"']+)")
 PICTURES = ("image/png", "image/svg+xml")
+LONGEST_CELL = 32  # lines: what fits on a screen beside its output
+ASKED = re.compile(r"""bdl\.guess\(\s*["']([^"']+)["']""")
+ANSWERED = re.compile(r"""bdl\.answer\(\s*["']([^"']+)["']""")
 
 
 @dataclass(frozen=True)
@@ -201,6 +204,46 @@ def claims_planned(notebook: Notebook) -> Iterator[str]:
         yield f"planned the claim {name}, which it does not measure: a claim that failed stays"
 
 
+def figures_are_described(notebook: Notebook) -> Iterator[str]:
+    """A figure says in words what it shows, to those who cannot see it: `bdl.plots.describe`."""
+    for number, output in outputs(notebook.node):
+        shown = [mime for mime in PICTURES if mime in output.get("data", {})]
+        if shown and not any(output.metadata.get(mime, {}).get("alt") for mime in shown):
+            yield f"shows a figure in cell {number} without words: plots.describe(figure, ...) says what it shows"
+
+
+def cells_fit_on_a_screen(notebook: Notebook) -> Iterator[str]:
+    for number, cell in enumerate(notebook.node.cells):
+        if cell.cell_type == "code" and (lines := len(source(cell).splitlines())) > LONGEST_CELL:
+            yield f"has {lines} lines in cell {number}; split it, {LONGEST_CELL} fit on a screen"
+
+
+def questions_are_answered(notebook: Notebook) -> Iterator[str]:
+    """Every question that a reader may guess at has its answer further down, and the end counts the guesses."""
+    open_questions: dict[str, int] = {}
+    answered: set[str] = set()
+    counted = False
+    for number, cell in enumerate(notebook.node.cells):
+        if cell.cell_type != "code":
+            continue
+        events = [(m.start(), m[1], True) for m in ASKED.finditer(source(cell))]
+        events += [(m.start(), m[1], False) for m in ANSWERED.finditer(source(cell))]
+        for _, name, asks in sorted(events):
+            if asks:
+                open_questions[name] = number
+            elif name in open_questions:
+                answered.add(name)
+            else:
+                yield f"answers {name!r} in cell {number} before it is asked"
+        counted = counted or "bdl.tally()" in source(cell)
+    for name in open_questions.keys() - answered:
+        yield f"asks {name!r} in cell {open_questions[name]} and never answers it"
+    if notebook.teaches and not open_questions:
+        yield "lets nobody predict a result: ask with bdl.guess before one that surprises"
+    if open_questions and not counted:
+        yield "does not count the guesses at its end: bdl.tally()"
+
+
 EVERYWHERE = (
     valid,
     ids_unique,
@@ -213,7 +256,7 @@ EVERYWHERE = (
 RULES: dict[str, tuple[Callable[[Notebook], Iterator[str]], ...]] = {
     "lessons": (
         *EVERYWHERE, executed_in_order, quiet, title_asks, time_stated, shows_a_figure, has_a_live_demo, states_a_claim,
-        claims_planned,
+        claims_planned, figures_are_described, cells_fit_on_a_screen, questions_are_answered,
     ),
     "solutions": (*EVERYWHERE, executed_in_order, quiet),
     "exercises": (*EVERYWHERE, untouched),

@@ -46,12 +46,16 @@ def code(id, count, text, *outputs):
     }
 
 
-def shown(**data):
-    return {"output_type": "display_data", "metadata": {}, "data": data}
+def shown(alt="A line that rises with x.", **data):
+    metadata = {"image/png": {"alt": alt}} if alt and "image/png" in data else {}
+    return {"output_type": "display_data", "metadata": metadata, "data": data}
 
 
 def stream(name, text):
     return {"output_type": "stream", "name": name, "text": [text]}
+
+
+ASKING = 'bdl.demo(draw)\nbdl.guess("size", "How large?")\nbdl.answer("size", 3)\nbdl.tally()'
 
 
 @pytest.fixture
@@ -78,7 +82,7 @@ def good(tmp_path, monkeypatch):
                     "# Why does it?\n\nSee [this](01_one.ipynb#x) and [that](https://example.org).", 40
                 ),
             ),
-            code("b", 1, "bdl.demo(draw)", shown(**{"image/png": "iVBORw0KGgo=", "text/plain": "<Figure>"})),
+            code("b", 1, ASKING, shown(**{"image/png": "iVBORw0KGgo=", "text/plain": "<Figure>"})),
             code(
                 "c",
                 2,
@@ -121,7 +125,7 @@ def add_output(output):
 
 
 def add_text(text):
-    return lambda notebook: notebook["cells"][1].update(source=[f"bdl.demo(draw)\n{text}"])
+    return lambda notebook: notebook["cells"][1].update(source=[f"{ASKING}\n{text}"])
 
 
 def without_claim(notebook):
@@ -188,7 +192,22 @@ BROKEN = {
         "states another time in its title cell",
     ),
     "no figure": (lambda nb: nb["cells"][1]["outputs"].clear(), "stores no figure"),
-    "no demo": (change_cell(1, source=["draw()"]), "has no live demo"),
+    "no demo": (change_cell(1, source=[ASKING.replace("bdl.demo", "")]), "has no live demo"),
+    "no words": (
+        lambda nb: nb["cells"][1]["outputs"][0].update(metadata={}),
+        "shows a figure in cell 1 without words",
+    ),
+    "long cell": (add_text("pass\n" * 40), "has 44 lines in cell 1"),
+    "no question": (change_cell(1, source=["bdl.demo(draw)"]), "lets nobody predict a result"),
+    "no answer": (
+        change_cell(1, source=[ASKING.replace("answer", "show")]),
+        "asks 'size' in cell 1 and never answers it",
+    ),
+    "answer first": (
+        change_cell(1, source=['bdl.answer("size", 3)\n' + ASKING]),
+        "answers 'size' in cell 1 before it is asked",
+    ),
+    "no tally": (change_cell(1, source=[ASKING.replace("bdl.tally()", "")]), "does not count the guesses"),
     "no claim": (without_claim, "states no claim"),
     "no unit": (
         lambda nb: nb["cells"][2]["outputs"][0]["data"][MIME].pop("varies"),
