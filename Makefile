@@ -4,11 +4,13 @@
 #   PYTHON=python3.12     the Python to build on (default: the first suitable one found)
 #   TORCH=cpu             PyTorch's CPU build on Linux: smaller; other values as for uv's --torch-backend
 #   UNIT=5_ensembles      the folder of exercises that `make grade` grades
+#   LESSON=03             the one lesson of `make slides` and `make present` (default: all)
 #   LABFLAGS=--no-browser, PYTESTFLAGS='-k hmc', NOTEBOOKS=lessons/…, SETS=10, SOAKFLAGS=--fresh, PROOFFLAGS=--minutes=25, PINFLAGS=--upgrade
 
 PYTHON ?=
 TORCH ?=
 UNIT ?=
+LESSON ?=
 LABFLAGS ?=
 PYTESTFLAGS ?=
 NOTEBOOKS ?=
@@ -25,7 +27,7 @@ SETUP = $(or $(ANY_PYTHON),$(error No Python 3.8 or newer was found. Install Pyt
 RUN = .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help env env-test env-site env-instructor env-reference lab test site grade reference exercises proofs mutants readme confirm soak twins execute bench lint format pins clean
+.PHONY: help env env-test env-site env-slides env-instructor env-reference lab test slides site grade reference exercises proofs mutants readme confirm soak twins execute bench lint format pins clean
 
 help: ## Show this list
 	@echo 'make lab and make test are all you need; each sets up everything on its first run.'
@@ -36,10 +38,13 @@ env:
 	@$(SETUP)
 
 env-test:
-	@$(SETUP) --extra test --extra site
+	@$(SETUP) --extra test --extra site --extra slides
 
 env-site:
 	@$(SETUP) --extra site
+
+env-slides:
+	@$(SETUP) --extra slides
 
 env-instructor:
 	@$(SETUP) --extra instructor
@@ -55,6 +60,9 @@ lab: env ## Set up everything and open JupyterLab on the course map
 
 test: env-test ## Set up everything and run all tests
 	$(RUN) -m pytest $(PYTESTFLAGS)
+
+slides: env-slides ## Show the lessons as decks of slides with speaker notes (LESSON=03 for one), until Control-C
+	$(RUN) tools/build_slides.py --serve $(if $(LESSON),--lesson $(LESSON))
 
 site: env-site ## Write the course as pages for a browser to build/site, from the stored outputs
 	$(RUN) tools/build_site.py

@@ -11,7 +11,6 @@ the site; without it those are left out.
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
 import os
 import re
@@ -27,6 +26,7 @@ import api_pages
 import yaml
 from claims_page import number_of, question, read_notebook
 from execute_notebooks import LIVE, ROOT, notebooks
+from offline_scripts import put_mathjax
 from sphinx.cmd.build import build_main
 
 SITE = ROOT / "build" / "site"
@@ -258,16 +258,6 @@ def build(folder: Path = SITE, root: Path = ROOT, address: str | None = None) ->
     put_mathjax(folder / "_static" / "mathjax")
     if dead := [*dead_links(folder)]:
         raise DeadLinks("\n".join(dead))
-
-
-def put_mathjax(folder: Path) -> None:
-    """MathJax for TeX with its fonts, from the package that brings it."""
-    files = [file for file in importlib.metadata.files("sphinx-mathjax-offline") if "mathjax" in file.parts]
-    for file in files:
-        inside = file.as_posix().partition("/static/mathjax/")[2]
-        if inside == "tex-chtml.js" or inside.startswith("output/chtml/fonts/"):
-            (folder / inside).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(file.locate(), folder / inside)
 
 
 class Page(HTMLParser):
