@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import ipywidgets as widgets
 import matplotlib.pyplot as plt
@@ -12,6 +12,7 @@ from IPython.display import display
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
+from traitlets import TraitError
 
 registry: list[Demo] = []
 
@@ -23,25 +24,91 @@ class Demo:
         draw: keyword arguments -> matplotlib Figure; a pure function, so that the same sliders give the same
             picture.
         controls: the widgets, by argument name.
+        presets: settings by name, each a dictionary from argument name to value.
         image: the `ipywidgets.Image` that shows the picture.
         milliseconds: how long the last redraw took.
     """
 
-    def __init__(self, draw: Callable[..., Figure], controls: dict[str, widgets.Widget]):
+    def __init__(
+        self,
+        draw: Callable[..., Figure],
+        controls: dict[str, widgets.Widget],
+        presets: Mapping[str, Mapping[str, object]] | None = None,
+    ):
         self.draw, self.controls = draw, controls
+        self.presets = {name: dict(settings) for name, settings in (presets or {}).items()}
+        self._start = {name: control.value for name, control in controls.items()}
+        for name, settings in self.presets.items():
+            if unknown := sorted(set(settings) - set(controls)):
+                raise ValueError(f"Preset {name!r} sets {unknown}, but the controls are {sorted(controls)}.")
         self.image = widgets.Image(format="png")
         self.milliseconds = 0.0
         self._positions: list[Bbox] | None = None
+        self._room: tuple[float, float] | None = None  # pixels; None: as large as the figure says
+        self._held = False
         for control in controls.values():
             control.observe(self._redraw, names="value")
         self._redraw()
 
+    def set(self, **settings: object) -> None:
+        """Move several controls, and redraw once. ValueError for a value that a control does not take."""
+        self._held = True
+        try:
+            for name, value in settings.items():
+                self.controls[name].value = value
+                if self.controls[name].value != value:
+                    raise ValueError(f"{name} = {value!r} is beyond the ends of its slider.")
+        except TraitError as problem:
+            raise ValueError(f"{name} = {value!r} is none of its control's options.") from problem
+        finally:
+            self._held = False
+            self._redraw()
+
+    def reset(self) -> None:
+        """Go back to the settings that the demo began with."""
+        self.set(**self._start)
+
+    def page(self, width: float, height: float) -> widgets.Widget:
+        """The demo for showing to a room: its picture is drawn with just the pixels of width x height."""
+        self._room = (width, height)
+        self._redraw()
+        controls = [*self.controls.values(), self._buttons()]
+        row = widgets.Box(
+            controls, layout=widgets.Layout(flex_flow="row wrap", justify_content="space-between")
+        )
+        return widgets.VBox([row, self.image])
+
+    def _buttons(self) -> widgets.Widget:
+        """A button for each preset, and one that goes back to the start."""
+        settings = {
+            **{name: {**self._start, **preset} for name, preset in self.presets.items()},
+            "Reset": self._start,
+        }
+        buttons = []
+        for name, wanted in settings.items():
+            button = widgets.Button(description=name, layout=widgets.Layout(width="auto"))
+            button.on_click(lambda _, wanted=wanted: self.set(**wanted))
+            buttons.append(button)
+        return widgets.HBox(buttons, layout=widgets.Layout(flex_flow="row wrap"))
+
     def _redraw(self, change: dict | None = None) -> None:
+        if self._held:
+            return
         start = time.perf_counter()
         figure = self.draw(**{name: control.value for name, control in self.controls.items()})
+        if self._room:
+            width, height = figure.get_size_inches()
+            figure.set_dpi(min(self._room[0] / width, self._room[1] / height))
+        engine = figure.get_layout_engine()
         self._lay_out(figure)
-        buffer = io.BytesIO()
-        FigureCanvasAgg(figure).print_png(buffer, pil_kwargs={"compress_level": 1})  # savefig draws twice
+        canvas, buffer = FigureCanvasAgg(figure), io.BytesIO()
+        canvas.print_png(buffer, pil_kwargs={"compress_level": 1})  # savefig draws twice
+        if engine is not None and self._cuts(figure):
+            for ax in figure.axes:
+                ax.set_in_layout(True)  # which giving it a position has ended
+            figure.set_layout_engine(engine)
+            buffer = io.BytesIO()
+            canvas.print_png(buffer, pil_kwargs={"compress_level": 1})
         plt.close(figure)
         self.image.tooltip = figure.get_label() or None  # what `plots.describe` said of it
         self.image.value = buffer.getvalue()
@@ -57,17 +124,36 @@ class Demo:
             for ax, position in zip(figure.axes, self._positions, strict=True):
                 ax.set_position(position)
 
+    @staticmethod
+    def _cuts(figure: Figure) -> bool:
+        """Whether an axis label of a figure that was drawn reaches over the figure's edge."""
+        labels = [axis.label for ax in figure.axes for axis in (ax.xaxis, ax.yaxis) if axis.label.get_text()]
+        boxes = [label.get_window_extent() for label in labels if label.get_visible()]
+        return any(
+            box.x0 < 0 or box.y0 < 0 or box.x1 > figure.bbox.x1 or box.y1 > figure.bbox.y1 for box in boxes
+        )
+
     def _ipython_display_(self) -> None:
-        display(widgets.VBox([*self.controls.values(), self.image]))
+        display(widgets.VBox([*self.controls.values(), self._buttons(), self.image]))
 
 
-def demo(draw: Callable[..., Figure], **controls: tuple | list | widgets.Widget) -> Demo:
-    """Show `draw` with one control per argument.
+def demo(
+    draw: Callable[..., Figure],
+    *,
+    presets: Mapping[str, Mapping[str, object]] | None = None,
+    **controls: tuple | list | widgets.Widget,
+) -> Demo:
+    """Show `draw` with one control per argument, a button for each preset and one that resets.
 
     Args:
         draw: pure function of the controls' values that returns a matplotlib Figure.
         controls: per argument of `draw` an ipywidgets control, a (low, high, step, value) tuple for a slider
             (whole numbers make an integer slider), or a list of options.
+        presets: telling settings by name, each a dictionary from argument to value; arguments that it does not
+            name go back to where they began.
+
+    Raises:
+        ValueError: a control that is none of these, or a preset of an argument that has no control.
 
     >>> import matplotlib.pyplot as plt
     >>> def draw(height, style):
@@ -77,7 +163,7 @@ def demo(draw: Callable[..., Figure], **controls: tuple | list | widgets.Widget)
     >>> made = demo(draw, height=(1, 9, 1, 3), style=["-", ":"])
     >>> made.controls["height"].value = 7  # as when the slider is dragged
     """
-    made = Demo(draw, {name: _control(name, spec) for name, spec in controls.items()})
+    made = Demo(draw, {name: _control(name, spec) for name, spec in controls.items()}, presets)
     registry.append(made)
     return made
 
@@ -91,7 +177,8 @@ def _control(name: str, spec: tuple | list | widgets.Widget) -> widgets.Widget:
         "layout": widgets.Layout(width="32em"),
     }
     if isinstance(spec, list):
-        return widgets.ToggleButtons(options=spec, description=style["description"], style=style["style"])
+        toggles = {**style["style"], "button_width": "auto"}
+        return widgets.ToggleButtons(options=spec, description=style["description"], style=toggles)
     if not isinstance(spec, tuple) or len(spec) != 4:
         raise ValueError(
             f"The control for {name!r} must be (low, high, step, value), a list of options, or a widget; got {spec!r}."

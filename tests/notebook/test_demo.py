@@ -33,3 +33,55 @@ def test_kinds_of_controls():
     assert isinstance(demo.controls["kind"], ipywidgets.Dropdown)
     with pytest.raises(ValueError, match=r"control for 'height' must be \(low, high, step, value\)"):
         bdl.demo(draw, height=(1, 9))
+
+
+def test_presets_and_reset_move_all_controls_and_redraw_once():
+    drawn = []
+
+    def counted(height, kind):
+        drawn.append((height, kind))
+        return draw(height, kind)
+
+    demo = bdl.demo(counted, presets={"High": {"height": 8}}, height=(1, 9, 1, 3), kind=["line", "dots"])
+    first = bytes(demo.image.value)
+    demo.set(height=5, kind="dots")
+    high, back = demo._buttons().children
+    high.click()
+    back.click()
+    assert drawn == [(3, "line"), (5, "dots"), (8, "line"), (3, "line")]
+    assert bytes(demo.image.value) == first and (high.description, back.description) == ("High", "Reset")
+
+
+def test_what_a_control_does_not_take_is_refused():
+    demo = bdl.demo(draw, height=(1, 9, 1, 3), kind=["line", "dots"])
+    with pytest.raises(ValueError, match="height = 10 is beyond the ends of its slider"):
+        demo.set(height=10)
+    with pytest.raises(ValueError, match="kind = 'bars' is none of its control's options"):
+        demo.set(kind="bars")
+    with pytest.raises(ValueError, match=r"Preset 'x' sets \['width'\], but the controls are \['height'\]"):
+        bdl.demo(draw, presets={"x": {"width": 1}}, height=(1, 9, 1, 3))
+
+
+def test_a_page_has_the_pixels_of_its_room():
+    demo = bdl.demo(draw, height=(1, 9, 1, 3))
+    demo.page(800, 300)  # the figure is 2 x 1 inches
+    width, height = (int.from_bytes(demo.image.value[at : at + 4]) for at in (16, 20))
+    assert (width, height) == (600, 300)
+
+
+def test_a_label_is_not_cut_where_numbers_get_long():
+    def long_numbers(power):
+        figure, ax = plt.subplots(figsize=(3, 2), layout="constrained")
+        ax.plot([0, 1], [0, 10**power])
+        ax.ticklabel_format(style="plain")
+        ax.set_ylabel("f(x)")
+        return figure
+
+    seen = []
+    demo = bdl.demo(lambda power: seen.append(long_numbers(power)) or seen[-1], power=(0, 8, 1, 0))
+    first = bytes(demo.image.value)
+    demo.set(power=8)
+    label = seen[-1].axes[0].yaxis.label.get_window_extent()
+    assert label.x0 >= 0
+    demo.reset()
+    assert bytes(demo.image.value) == first
