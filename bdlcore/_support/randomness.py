@@ -7,7 +7,9 @@ Numbers are drawn on the CPU and moved, so a CPU and a GPU run see the same ones
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import random
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -25,8 +27,30 @@ def as_seed(seed: int | torch.Generator) -> int:
 
 def generator(seed: int | torch.Generator, *stream: int) -> torch.Generator:
     """A CPU generator for the given seed and stream; different streams are independent."""
-    words = np.random.SeedSequence([as_seed(seed), *stream]).generate_state(1, np.uint64)
-    return torch.Generator().manual_seed(int(words[0] >> 1))
+    return torch.Generator().manual_seed(derived(as_seed(seed), *stream))
+
+
+def derived(seed: int, *stream: int) -> int:
+    """The seed of a stream; different streams are independent."""
+    return int(np.random.SeedSequence([seed, *stream]).generate_state(1, np.uint64)[0] >> 1)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """The global generators of PyTorch (on the CPU), NumPy and `random` start at a seed, and afterwards are as before.
+
+    For code of others that knows no other randomness, such as the transforms of images.
+    """
+    before = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
+    try:
+        torch.default_generator.manual_seed(seed)
+        np.random.seed(seed % 2**32)  # noqa: NPY002
+        random.seed(seed)
+        yield
+    finally:
+        torch.set_rng_state(before[0])
+        np.random.set_state(before[1])  # noqa: NPY002
+        random.setstate(before[2])
 
 
 class RowRandom:

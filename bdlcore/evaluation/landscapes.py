@@ -131,7 +131,8 @@ class _MeanOverPath:
     """The mean of a density over the curve as a density of its bend: what `optimise` climbs."""
 
     def __init__(self, density: LogPosterior, start: Tensor, end: Tensor, t: Tensor):
-        self.density, self.start, self.end, self.t, self.x = density, start, end, t, density.x
+        self.density, self.start, self.end, self.t = density, start, end, t
+        self.count = density.count
 
     def batches(self, batch_size: None, shuffle: None) -> Iterator[_MeanOverPath]:
         while True:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import inspect
-import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import torch
 
+from .._support.randomness import seeded
 from ._judgements import Judgements, NotAttempted, NotYet
 from ._reading import describe, does_nothing, explain, holds_ellipsis, raised_on_purpose
 
@@ -78,7 +77,7 @@ class Trial(Judgements):
         self._calls += 1
         given, named = _copy(args), _copy(kwargs)
         try:
-            with _global_randomness(self.seed + 7919 * self._calls + self.index):
+            with seeded(self.seed + 7919 * self._calls + self.index):
                 output = answer(*given, **named)
         except Exception as error:
             if isinstance(error, NotImplementedError) and raised_on_purpose(error):
@@ -165,18 +164,3 @@ def _changed_inputs(answer: Callable, before: tuple[tuple, dict], after: tuple[t
     names += [f"argument {number}" for number in range(len(names) + 1, len(before[0]) + 1)]
     changed = [name for name, *pair in zip(names, *(args for args, _ in (before, after))) if not _same(*pair)]
     return changed + [key for key, value in before[1].items() if not _same(value, after[1].get(key))]
-
-
-@contextlib.contextmanager
-def _global_randomness(seed: int) -> Iterator[None]:
-    """Seeds the global generators inside and restores them after; CUDA's are left alone."""
-    before = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002 - the learner's may use it
-    torch.default_generator.manual_seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002
-    random.seed(seed)
-    try:
-        yield
-    finally:
-        torch.set_rng_state(before[0])
-        np.random.set_state(before[1])  # noqa: NPY002
-        random.setstate(before[2])

@@ -164,10 +164,14 @@ def _plain_rhat(z: Tensor) -> Tensor:
     return torch.where(still, torch.where(apart, torch.inf, torch.nan).to(rhat), rhat)
 
 
+def probe_rows(N: int, most: int = 50) -> Tensor:
+    """At most `most` of N rows, evenly spaced: where convergence of functions is judged."""
+    return torch.linspace(0, N - 1, min(most, N)).round().long()
+
+
 def probe_inputs(x: Tensor, most: int = 50) -> Tensor:
-    """At most `most` rows of x, evenly spaced: where convergence of functions is judged."""
-    keep = torch.linspace(0, len(x) - 1, min(most, len(x))).round().long()
-    return x[keep.to(x.device)]
+    """These rows of x."""
+    return x[probe_rows(len(x), most).to(x.device)]
 
 
 def convergence(model: Model, draws: Tensor, probe: Tensor) -> dict[str, Tensor]:

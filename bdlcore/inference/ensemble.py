@@ -9,6 +9,7 @@ from .._support import validate
 from .._support.randomness import generator
 from ..models.log_posterior import Temperature
 from ..models.model import Model
+from ..models.reading import Data
 from ..models.stack import Stack
 from .optimise import optimise
 from .posterior import Posterior
@@ -17,8 +18,8 @@ from .run import Run, when_it_broke
 
 def ensemble(
     model: Model,
-    x: Tensor,
-    y: Tensor,
+    x: Data,
+    y: Tensor | None = None,
     *,
     members: int | range = 8,
     steps: int = 1000,
@@ -37,7 +38,7 @@ def ensemble(
 
     Args:
         model: network, prior, likelihood.
-        x, y: data, (N, ...) and (N,) or (N, C).
+        x, y: data, (N, ...) and (N,) or (N, C); or a `Dataset` or `DataLoader` of both.
         steps, lr, maximise: see `bdlcore.inference.optimise`.
         members, batch_size, likelihood_temperature, initial, chunk_size, seed: see `bdlcore.inference.run`. (A cold
             temperature has the same maximum and is not offered.)

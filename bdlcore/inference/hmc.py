@@ -12,8 +12,9 @@ from torch import Tensor
 from .._support import validate
 from .._support.progress import Interruptible, progress, warn
 from .._support.randomness import RowRandom
-from ..models.log_posterior import Temperature
+from ..models.log_posterior import Temperature, in_memory
 from ..models.model import Model
+from ..models.reading import Data
 from ..models.stack import Stack
 from .posterior import Posterior
 from .run import Run
@@ -219,8 +220,8 @@ def sample_hmc(
 
 def hmc(
     model: Model,
-    x: Tensor,
-    y: Tensor,
+    x: Data,
+    y: Tensor | None = None,
     *,
     chains: int | range = 8,
     draws: int = 200,
@@ -245,7 +246,7 @@ def hmc(
 
     Args:
         model: network, prior, likelihood.
-        x, y: data, (N, ...) and (N,) or (N, C).
+        x, y: data, (N, ...) and (N,) or (N, C); or a `Dataset` or `DataLoader` of both, read once.
         draws, warmup, leapfrog_steps, target_acceptance, step_size: see `sample_hmc`.
         chains, temperature, likelihood_temperature, initial, initial_steps, probe, chunk_size, seed: see
             `bdlcore.inference.run`.
@@ -264,6 +265,7 @@ def hmc(
         "chunk_size": chunk_size,
         "probe": probe,
     }
+    x, y = in_memory(model, x, y)
     kept = draws if resume is None else draws + _continues(resume, model).draws.shape[1]
     run = Run(
         "HMC", "chain", model, x, y, chains if resume is None else resume.chains, seed, **settings, kept=kept

@@ -26,8 +26,9 @@ from ..curvature.gauss_newton import Diagonal, Full
 from ..curvature.jacobians import Jacobian, last_layer
 from ..curvature.kronecker import Kronecker
 from ..likelihoods.protocol import Predictive
-from ..models.log_posterior import LogPosterior, Temperature
+from ..models.log_posterior import LogPosterior, Temperature, in_memory
 from ..models.model import Model
+from ..models.reading import Data
 from ..models.stack import Layout, Stack, check_stack, float_like
 from ..predictions.function_values import FunctionValues
 from .evidence import log_evidence
@@ -216,8 +217,8 @@ class LaplacePosterior:
 
 def laplace(
     model: Model,
-    x: Tensor,
-    y: Tensor,
+    x: Data,
+    y: Tensor | None = None,
     *,
     structure: str = "full",
     modes: int | range | Stack = 1,
@@ -234,7 +235,7 @@ def laplace(
 
     Args:
         model: network, prior, and a likelihood with a `curvature_root`.
-        x, y: all the data.
+        x, y: all the data, (N, ...) and (N,) or (N, C); or a `Dataset` or `DataLoader` of both, read once.
         structure: what is kept of the curvature G over D weights.
             "full": all of it, in D x D or, for fewer than D outputs on the data, N C x N C;
             "kron": a Kronecker product per layer, for dense and convolutional layers;
@@ -257,6 +258,7 @@ def laplace(
             f"laplace needs a Gaussian prior, whose curvature is the same everywhere; {model.prior} is none. Use "
             "GaussianPrior, or hmc, sgld, sghmc, mean_field_vi, swag or ensemble."
         )
+    x, y = in_memory(model, x, y)
     density = LogPosterior(model, x, y, temperature, likelihood_temperature, chunk_size)
     model.likelihood.curvature_root(
         float_like(x).new_zeros(1, model.outputs(x))

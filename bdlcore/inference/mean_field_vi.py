@@ -10,8 +10,9 @@ from torch import Tensor
 from .._support import validate
 from .._support.adam import Adam
 from .._support.progress import Interruptible, progress
-from ..models.log_posterior import LogPosterior, Temperature
+from ..models.log_posterior import Temperature
 from ..models.model import Model
+from ..models.reading import Data
 from ..models.stack import Stack
 from .approximations import MeanField
 from .optimise import LOOKS
@@ -21,8 +22,8 @@ from .run import Run, when_it_broke
 
 def mean_field_vi(
     model: Model,
-    x: Tensor,
-    y: Tensor,
+    x: Data,
+    y: Tensor | None = None,
     *,
     members: int | range = 1,
     draws: int = 200,
@@ -56,7 +57,7 @@ def mean_field_vi(
 
     Args:
         model: network, prior, likelihood.
-        x, y: data, (N, ...) and (N,) or (N, C).
+        x, y: data, (N, ...) and (N,) or (N, C); or a `Dataset` or `DataLoader` of both.
         members: independent fits, optimised as one stack; together they are a mixture with equal weights.
         draws: draws from each fit in the stack that is returned.
         steps: Adam steps.
@@ -84,7 +85,7 @@ def mean_field_vi(
         name: value.expand(M).repeat_interleave(samples) if isinstance(value, Tensor) else value
         for name, value in tempering.items()
     }
-    run.density = LogPosterior(model, x, y, **repeated, chunk_size=chunk_size)
+    run.density = run.density.at(**repeated)
     batches, random = run.batches(2), run.random(1)
     parameters = torch.stack([mu, torch.full_like(mu, math.log(initial_std))])
     mu, log_std = parameters

@@ -9,13 +9,13 @@ from torch import Tensor
 
 from .._support.adam import Adam
 from .._support.progress import Interruptible, progress
-from ..models.log_posterior import LogPosterior
+from ..models.log_posterior import LogPosterior, ReadLogPosterior
 
 LOOKS = 50  # steps from one look at whether any row is still finite to the next: each makes a GPU wait
 
 
 def optimise(
-    density: LogPosterior,
+    density: LogPosterior | ReadLogPosterior,
     theta: Tensor,
     steps: int,
     lr: float = 1e-2,
@@ -43,7 +43,7 @@ def optimise(
         KeyboardInterrupt, where it had come to. Rows whose loss became NaN show it there; when it is that of all rows,
         raises RuntimeError.
     """
-    N = len(density.x)
+    N = density.count
     theta = theta.clone()
     adam = Adam(theta)
     losses: list[Tensor] = []

@@ -2,11 +2,15 @@
 
 The methods share one signature, `method(model, x, y, *, ..., seed=0) -> Posterior`, and one vocabulary:
 
+    x, y                   data, (N, ...) and (N,) or (N, C). Or, without y, a `Dataset` of pairs (x, y), or a
+                           `DataLoader` of one, which go to the device of the network's parameters: see
+                           `bdlcore.models.reading`
     chains / members       rows that are computed side by side: Markov chains, or whatever is optimised; a number, or a
                            range of them, so that range(8, 16) computes rows 8 to 15 of the same run
     draws                  settings that each chain or member gives; S = chains * draws
     steps                  optimisation steps; for chains, `warmup` transitions are discarded, then draws are kept
-    batch_size             data per step; all when None. It changes what is computed
+    batch_size             data per step, the same for all rows; all when None, and those of a DataLoader where x is
+                           one. It changes what is computed
     chunk_size             rows per pass. It bounds memory and changes no result
     temperature, likelihood_temperature
                            T and T_lik of `LogPosterior`, numbers or one per row; 1 is Bayes
@@ -22,7 +26,7 @@ the interrupt goes on.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -30,10 +34,11 @@ from torch import Tensor
 from .._support import validate
 from .._support.progress import warn
 from .._support.randomness import RowRandom, as_seed, generator
-from ..models.log_posterior import LogPosterior, Temperature
+from ..models.log_posterior import LogPosterior, Temperature, log_posterior
 from ..models.model import Model
-from ..models.stack import Stack, check_stack, float_like
-from .convergence import convergence, probe_inputs
+from ..models.reading import Data
+from ..models.stack import Stack, check_stack
+from .convergence import convergence, probe_rows
 from .optimise import optimise
 from .posterior import Posterior
 
@@ -52,6 +57,7 @@ class Run:
         row: what it calls a row, "chain" or "member".
         rows: how many, or a range of them.
         kept: settings of all weights that are stored per row.
+        usual_batch: from N, the batch size where none is asked for and x is no DataLoader; all data when None.
         Others as above.
 
     Attributes:
@@ -59,6 +65,8 @@ class Run:
         density: the log posterior.
         rows: their numbers.
         seed: an integer.
+        count: N.
+        batch_size: data per step, None for all.
         share: batch_size / N.
         gradients: gradients on all the data computed so far, per row.
         loss: (steps, rows) of the optimisation of the start; no steps when there was none.
@@ -69,8 +77,8 @@ class Run:
         method: str,
         row: str,
         model: Model,
-        x: Tensor,
-        y: Tensor,
+        x: Data,
+        y: Tensor | None,
         rows: int | range,
         seed: int | torch.Generator,
         *,
@@ -80,29 +88,40 @@ class Run:
         chunk_size: int | None = None,
         probe: Tensor | None = None,
         kept: int = 1,
+        usual_batch: Callable[[int], int] | None = None,
     ):
         self.started, self.method, self.row = time.perf_counter(), method, row
         self.seed, self.rows = as_seed(seed), validate.rows(f"{row}s", rows)
         self.model = model
-        self.density = LogPosterior(model, x, y, temperature, likelihood_temperature, chunk_size)
+        self.density = log_posterior(model, x, y, temperature, likelihood_temperature, chunk_size)
+        self.count, like = self.density.count, self.density.like
         self.per_row(temperature=temperature, likelihood_temperature=likelihood_temperature)
         model.layout.must_fit(
             kept * len(self.rows),
-            float_like(x),
+            like,
             f"settings, {kept:,} for each {row},",
             f"Keep fewer, or compute some {row}s at a time: {row}s=range(0, 2), and so on.",
         )
-        self.batch_size = (
-            None if batch_size is None else min(validate.count("batch_size", batch_size), len(x))
-        )
-        self.share = 1.0 if batch_size is None else self.batch_size / len(x)
-        self.gradients, self.loss = 0.0, float_like(x).new_empty(0, len(self.rows))
-        self.probe = probe_inputs(x) if probe is None else probe
+        batch_size = self._batch_size(batch_size, usual_batch)
+        self.batch_size = None if batch_size is None else min(batch_size, self.count)
+        self.share = 1.0 if batch_size is None else self.batch_size / self.count
+        self.gradients, self.loss = 0.0, like.new_empty(0, len(self.rows))
+        self.probe = self.density.inputs(probe_rows(self.count)) if probe is None else probe
         try:  # now, rather than after all draws are made
             model.check_inputs(self.probe)
-            model.functions(model.prior_like(1, 0, x), self.probe[:1])
+            model.functions(model.prior_like(1, 0, like), self.probe[:1])
         except (ValueError, TypeError, RuntimeError) as error:
             raise ValueError(f"R-hat cannot be computed at this probe: {error}") from error
+
+    def _batch_size(self, asked: int | None, usual: Callable[[int], int] | None) -> int | None:
+        own = self.density.batch_size
+        if asked is not None and own is not None:
+            raise ValueError(
+                f"batch_size is that of the DataLoader, {own}: leave batch_size out, or give the loader's dataset as x."
+            )
+        if asked is not None:
+            return validate.count("batch_size", asked)
+        return usual(self.count) if own is None and usual else own
 
     def per_row(self, **values: float | Tensor) -> None:
         """Require numbers, or tensors with one value per row."""
@@ -114,15 +133,15 @@ class Run:
 
         An interrupt here ends the run: there is nothing yet to return.
         """
-        steps, x, model = validate.count("initial_steps", steps, 0), self.density.x, self.model
+        steps, like, model = validate.count("initial_steps", steps, 0), self.density.like, self.model
         if initial is not None:
-            check_stack(initial, model.layout, x)
+            check_stack(initial, model.layout, self.density.x)
             if len(initial) != len(self.rows):
                 raise ValueError(
                     f"initial has {len(initial)} rows for {len(self.rows)} {self.row}s; give one row per {self.row}."
                 )
             return initial.theta
-        theta = model.prior_like(self.rows, self.seed, x).theta
+        theta = model.prior_like(self.rows, self.seed, like).theta
         if steps:
             shuffle = generator(self.seed, 5)
             theta, self.loss = optimise(
@@ -138,7 +157,7 @@ class Run:
 
     def random(self, stream: int) -> RowRandom:
         """One generator per row."""
-        like = float_like(self.density.x)
+        like = self.density.like
         return RowRandom(self.seed, self.rows, stream, like.dtype, like.device)
 
     def batches(self, stream: int) -> Iterator[LogPosterior]:

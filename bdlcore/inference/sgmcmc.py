@@ -13,6 +13,7 @@ from .._support.progress import Interruptible, progress
 from .._support.randomness import RowRandom
 from ..models.log_posterior import Temperature
 from ..models.model import Model
+from ..models.reading import Data
 from ..models.stack import Stack
 from .optimise import LOOKS
 from .posterior import Posterior
@@ -62,8 +63,8 @@ def sghmc_step(
 
 def sgld(
     model: Model,
-    x: Tensor,
-    y: Tensor,
+    x: Data,
+    y: Tensor | None = None,
     *,
     chains: int | range = 8,
     draws: int = 200,
@@ -94,7 +95,7 @@ def sgld(
 
     Args:
         model: network, prior, likelihood.
-        x, y: data, (N, ...) and (N,) or (N, C).
+        x, y: data, (N, ...) and (N,) or (N, C); or a `Dataset` or `DataLoader` of both.
         draws: draws kept per chain, over all cycles.
         warmup: steps discarded at the start of each cycle.
         thinning: steps from one draw to the next; only draws are stored.
@@ -126,8 +127,8 @@ def sgld(
 
 def sghmc(
     model: Model,
-    x: Tensor,
-    y: Tensor,
+    x: Data,
+    y: Tensor | None = None,
     *,
     friction: float = 0.05,
     chains: int | range = 8,

@@ -28,5 +28,5 @@ def largest_curvature(run: Run, theta: Tensor) -> Tensor:
     start = run.random(4).normal(theta.shape[1])
     steps = min(_LANCZOS_STEPS, theta.shape[1])
     values, _ = lanczos(product, start, steps)
-    run.gradients += 2 * steps * len(density.x) / len(run.density.x)
+    run.gradients += 2 * steps * len(density.x) / run.count
     return torch.maximum(values[:, 0], -values[:, -1])

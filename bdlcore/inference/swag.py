@@ -9,8 +9,9 @@ from torch import Tensor
 
 from .._support import validate
 from .._support.progress import Interruptible, progress, warn
-from ..models.log_posterior import LogPosterior, Temperature
+from ..models.log_posterior import LogPosterior, ReadLogPosterior, Temperature
 from ..models.model import Model
+from ..models.reading import Data
 from ..models.stack import Layout, Stack
 from .approximations import SwagState, enough
 from .optimise import LOOKS
@@ -51,8 +52,8 @@ class SwagMoments:
 
 def swag(
     model: Model,
-    x: Tensor,
-    y: Tensor,
+    x: Data,
+    y: Tensor | None = None,
     *,
     members: int | range = 1,
     draws: int = 50,
@@ -85,7 +86,7 @@ def swag(
 
     Args:
         model: network, prior, likelihood.
-        x, y: data, (N, ...) and (N,) or (N, C).
+        x, y: data, (N, ...) and (N,) or (N, C); or a `Dataset` or `DataLoader` of both.
         draws: draws from each member's Gaussian in the stack that is returned.
         snapshots: snapshots collected per member.
         every: SGD steps from one snapshot to the next; one pass over the data when None.
@@ -93,7 +94,7 @@ def swag(
         lr: learning rate of SGD for the loss per datum in whitened units, a number or one per member. When None,
             a tenth of the largest for which SGD is stable, from the curvature at the start.
         momentum: of SGD, in [0, 1).
-        batch_size: data per step; an eighth of the data, but at most 128, when None.
+        batch_size: data per step; when None a DataLoader's own, else an eighth of the data, but at most 128.
         initial_lr: learning rate of Adam while a start is sought.
         members, likelihood_temperature, initial, initial_steps, chunk_size, seed: see `bdlcore.inference.run`.
 
@@ -108,9 +109,7 @@ def swag(
     validate.positive("initial_lr", initial_lr)
     if not 0 <= momentum < 1:
         raise ValueError(f"momentum must lie in [0, 1), got {momentum}.")
-    model.check_inputs(x)
-    moments, N = SwagMoments(rank), len(x)
-    batch_size = min(-(-N // 8), 128) if batch_size is None else batch_size
+    moments = SwagMoments(rank)
     run = Run(
         "SWAG",
         "member",
@@ -123,14 +122,16 @@ def swag(
         batch_size=batch_size,
         chunk_size=chunk_size,
         kept=rank + draws,
+        usual_batch=lambda N: min(-(-N // 8), 128),
     )
     if lr is not None:
         run.per_row(lr=lr)
     if run.share == 1:
         warn(
-            f"batch_size={batch_size} is all the data: SGD without noise settles, and SWAG shows no spread. "
+            f"batch_size={run.batch_size} is all the data: SGD without noise settles, and SWAG shows no spread. "
             "Use smaller batches."
         )
+    N = run.count
     every = math.ceil(1 / run.share) if every is None else validate.count("every", every)
     theta = run.start(initial, initial_steps, initial_lr)
     if lr is None:
@@ -170,7 +171,9 @@ def swag(
     )
 
 
-def _warn_of_climbing(density: LogPosterior, start: Tensor, end: Tensor, advice: str) -> None:
+def _warn_of_climbing(
+    density: LogPosterior | ReadLogPosterior, start: Tensor, end: Tensor, advice: str
+) -> None:
     """-log p(theta | D) of draws from a Gaussian posterior lies D/2 +- sqrt(D/2) above its minimum."""
     climbed, half = density(start)[0] - density(end)[0], start.shape[1] / 2
     far = (torch.isfinite(climbed) & (climbed > half + 5 * math.sqrt(half))).nonzero().flatten().tolist()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
+from copy import copy
 
 import torch
 from torch import Tensor
 
 from .._support import validate
 from .model import Model
+from .reading import Data, Reader, is_read
 from .stack import float_like
 
 Temperature = float | Tensor
@@ -31,6 +34,11 @@ class LogPosterior:
         likelihood_temperature: T_lik > 0.
         chunk_size: rows per forward and backward pass; chosen when None.
 
+    Attributes:
+        count: N, the number of all the data, of a minibatch as well.
+        batch_size: that the data come with; None, which tensors do not.
+        like: a tensor in the dtype and on the device of the weights.
+
     Calling it with theta (S, D) returns the density (S,) and its gradient (S, D), by one backward pass per
     chunk.
     """
@@ -44,45 +52,56 @@ class LogPosterior:
         likelihood_temperature: Temperature = 1.0,
         chunk_size: int | None = None,
     ):
-        validate.positive("temperature", temperature, "T < 1 is colder than the posterior, T = 1 is Bayes.")
-        validate.positive("likelihood_temperature", likelihood_temperature)
+        _check_temperatures(temperature, likelihood_temperature)
         self.y = model.check_data(x, y)
+        self.count, self.given, self.batch_size = len(x), x, None
         self.model, self.x = model, x = model.split(x)
-        self.temperature, self.likelihood_temperature = (
-            T.to(float_like(x)) if isinstance(T, Tensor) else T for T in (temperature, likelihood_temperature)
-        )
+        self.like = float_like(x)
+        self._set(temperature, likelihood_temperature)
         self.chunk_chosen = chunk_size is None
         self.chunk_size = model.chunk_size(x) if chunk_size is None else chunk_size
         validate.count("chunk_size", self.chunk_size)
+
+    def _set(self, temperature: Temperature, likelihood_temperature: Temperature) -> None:
+        self.temperature, self.likelihood_temperature = (
+            T.to(self.like) if isinstance(T, Tensor) else T for T in (temperature, likelihood_temperature)
+        )
+
+    def at(self, temperature: Temperature, likelihood_temperature: Temperature) -> LogPosterior:
+        """The same at other temperatures."""
+        _check_temperatures(temperature, likelihood_temperature)
+        density = copy(self)
+        density._set(temperature, likelihood_temperature)
+        return density
+
+    def inputs(self, positions: Tensor) -> Tensor:
+        """Some of the inputs, as they were given."""
+        return self.given[positions.to(self.given.device)]
 
     def on_batch(self, index: Tensor) -> LogPosterior:
         """The unbiased estimate from a minibatch: its log likelihood is multiplied by N / batch size.
 
         `index` (B,) holds the positions of the batch in the data.
         """
-        batch = object.__new__(LogPosterior)
-        batch.__dict__.update(self.__dict__)
+        batch = copy(self)
         batch.x, batch.y = self.x[index], self.y[index]
-        batch.likelihood_temperature = self.likelihood_temperature * (len(index) / len(self.x))
+        batch.likelihood_temperature = self.likelihood_temperature * (len(index) / self.count)
         if self.chunk_chosen:
             batch.chunk_size = self.model.chunk_size(batch.x)
         return batch
 
-    def batches(self, batch_size: int | None, shuffle: torch.Generator | None) -> Iterator[LogPosterior]:
+    def batches(
+        self, batch_size: int | None, shuffle: torch.Generator | None, skip: int = 0
+    ) -> Iterator[LogPosterior]:
         """Without end: this density, or its estimates from minibatches that go through shuffled data in turn.
 
-        Every row sees the same minibatches. `batch_size` None or at least N means all the data.
+        Every row sees the same minibatches. `batch_size` None or at least N means all the data; the first `skip`
+        minibatches are left out.
         """
-        N = len(self.x)
-        if batch_size is None or batch_size >= N:
-            while True:
-                yield self
-        order = torch.empty(0, dtype=torch.long)
-        while True:
-            if len(order) < batch_size:
-                order = torch.cat([order, torch.randperm(N, generator=shuffle)])
-            yield self.on_batch(order[:batch_size].to(self.x.device))
-            order = order[batch_size:]
+        if batch_size is None or batch_size >= self.count:
+            return itertools.repeat(self)
+        orders = shuffled(self.count, batch_size, shuffle, skip)
+        return (self.on_batch(order.to(self.x.device)) for order in orders)
 
     def likelihood(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         """The log likelihood alone, log p(D | theta) / T_lik (S,), and its gradient (S, D)."""
@@ -115,6 +134,113 @@ class LogPosterior:
                 value[rows] += model.log_prior(part)
                 gradient[rows] += model.prior_slope(part)
         return value, gradient
+
+
+class ReadLogPosterior:
+    """`LogPosterior` of data that a `Reader` gives, with the same methods; at most a batch of them is held.
+
+    Args:
+        reader: the data.
+        Others as of `LogPosterior`.
+
+    Calling it reads all the data; `batches` reads each minibatch while it is asked for.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        reader: Reader,
+        temperature: Temperature = 1.0,
+        likelihood_temperature: Temperature = 1.0,
+        chunk_size: int | None = None,
+    ):
+        LogPosterior(model, reader.x, reader.y, temperature, likelihood_temperature, chunk_size)  # raises now
+        self.model, self.reader, self.chunk_size = model, reader, chunk_size
+        self.temperature, self.likelihood_temperature = temperature, likelihood_temperature
+        self.count, self.batch_size = reader.count, reader.batch_size
+        self.x, self.like = reader.x, float_like(reader.x)
+        self.inputs = reader.inputs
+
+    def at(self, temperature: Temperature, likelihood_temperature: Temperature) -> ReadLogPosterior:
+        """See `LogPosterior`."""
+        _check_temperatures(temperature, likelihood_temperature)
+        density = copy(self)
+        density.temperature, density.likelihood_temperature = temperature, likelihood_temperature
+        return density
+
+    def batches(
+        self, batch_size: int | None, shuffle: torch.Generator, skip: int = 0
+    ) -> Iterator[LogPosterior]:
+        """See `LogPosterior`; the minibatches are the same, and so are what random transforms draw for each."""
+        if batch_size is None or batch_size >= self.count:
+            orders = itertools.repeat(torch.arange(self.count))
+        else:
+            orders = shuffled(self.count, batch_size, shuffle, skip)
+        self.reader.must_fit(
+            min(batch_size or self.count, self.count), "data of one step", "Use a smaller batch_size."
+        )
+        read = self.reader.read((order.tolist() for order in orders), shuffle.initial_seed(), skip)
+        return (self._on(x, y) for x, y in read)
+
+    def _on(self, x: Tensor, y: Tensor) -> LogPosterior:
+        """The estimate from a minibatch."""
+        T_lik = self.likelihood_temperature * (len(x) / self.count)
+        return LogPosterior(self.model, x, y, self.temperature, T_lik, self.chunk_size)
+
+    def likelihood(self, theta: Tensor) -> tuple[Tensor, Tensor]:
+        """See `LogPosterior`."""
+        value, gradient = theta.new_zeros(len(theta)), torch.zeros_like(theta)
+        for x, y in self.reader.chunks(self.model.data_per_pass(self.reader.x)):
+            part = LogPosterior(self.model, x, y, 1.0, self.likelihood_temperature, self.chunk_size)
+            of_part = part.likelihood(theta)
+            value, gradient = value + of_part[0], gradient + of_part[1]
+        return value, gradient
+
+    def __call__(self, theta: Tensor) -> tuple[Tensor, Tensor]:
+        value, gradient = self.likelihood(theta)
+        value, gradient = value + self.model.log_prior(theta), gradient + self.model.prior_slope(theta)
+        T = self.temperature.to(theta) if isinstance(self.temperature, Tensor) else self.temperature
+        return _divide(value, T), _divide(gradient, T)
+
+
+def log_posterior(
+    model: Model,
+    x: Data,
+    y: Tensor | None,
+    temperature: Temperature = 1.0,
+    likelihood_temperature: Temperature = 1.0,
+    chunk_size: int | None = None,
+) -> LogPosterior | ReadLogPosterior:
+    """The log posterior of data that are tensors, or that are read."""
+    settings = temperature, likelihood_temperature, chunk_size
+    if is_read(x):
+        return ReadLogPosterior(model, Reader(x, y, device=model.device), *settings)
+    return LogPosterior(model, x, y, *settings)
+
+
+def in_memory(model: Model, x: Data, y: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """x and y as tensors, read once where they have to be; a random transform then has drawn once for each datum."""
+    if not is_read(x):
+        return x, y
+    reader = Reader(x, y, device=model.device)
+    model.check_data(reader.x, reader.y)
+    return reader.gather(model.data_per_pass(reader.x))
+
+
+def shuffled(N: int, batch_size: int, shuffle: torch.Generator, skip: int = 0) -> Iterator[Tensor]:
+    """Without end, positions (batch_size,) of minibatches through shuffled data in turn, after `skip` of them."""
+    order = torch.empty(0, dtype=torch.long)
+    for batch in itertools.count():
+        if len(order) < batch_size:
+            order = torch.cat([order, torch.randperm(N, generator=shuffle)])
+        if batch >= skip:
+            yield order[:batch_size]
+        order = order[batch_size:]
+
+
+def _check_temperatures(temperature: Temperature, likelihood_temperature: Temperature) -> None:
+    validate.positive("temperature", temperature, "T < 1 is colder than the posterior, T = 1 is Bayes.")
+    validate.positive("likelihood_temperature", likelihood_temperature)
 
 
 def _divide(values: Tensor, temperature: Temperature, rows: slice = slice(None)) -> Tensor:

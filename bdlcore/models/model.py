@@ -68,6 +68,11 @@ class Model:
         what = f"{type(self.network).__name__} with {self.layout.dim} weights{beside}"
         return f"Model({what}, {self.prior}, {self.likelihood})"
 
+    @property
+    def device(self) -> torch.device:
+        """Where the network is: data that are read from a `Dataset` or `DataLoader` go there."""
+        return next((p.device for _, p in self.network.named_parameters()), torch.device("cpu"))
+
     def split(self, x: Tensor) -> tuple[Model, Tensor]:
         """The head of a partly constant network as a model of features, and the features (N, F) of x.
 
