@@ -140,3 +140,17 @@ def test_gaussian_processes():
     torch.testing.assert_close(
         there.functions(x.to(DEVICE), 3).cpu(), here.functions(x, 3), rtol=1e-3, atol=1e-3
     )
+
+
+@pytest.mark.parametrize("method", ["hmc", "sgld", "sghmc"])
+def test_a_run_goes_on_from_a_file(method, tmp_path):
+    """Files are read onto the CPU."""
+    data, plan = there(*regression()), {"warmup": 10} if method == "hmc" else {"warmup": 2, "thinning": 1}
+    plan |= {"leapfrog_steps": 2} if method == "hmc" else {"batch_size": 4}
+    run = getattr(bdl, method)
+    begun = run(*data, chains=2, draws=5, initial_steps=2, **plan)
+    begun.save(tmp_path / "begun")
+    loaded = bdl.Posterior.load(tmp_path / "begun", data[0])
+    again, want = (run(*data, draws=3, resume=posterior, **plan) for posterior in (loaded, begun))
+    assert again.stack.theta.device == DEVICE and again.draws.shape[1] == 8
+    assert torch.equal(again.stack.theta.cpu(), want.stack.theta.cpu())

@@ -17,6 +17,7 @@ from ..models.model import Model
 from ..models.reading import Data
 from ..models.stack import Stack
 from .posterior import Posterior
+from .resuming import moved, must_agree, resumable
 from .run import Run
 
 ValueAndGrad = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -266,16 +267,26 @@ def hmc(
         "probe": probe,
     }
     x, y = in_memory(model, x, y)
-    kept = draws if resume is None else draws + _continues(resume, model).draws.shape[1]
+    before = 0 if resume is None else resumable(resume, model, "HMC").draws.shape[1]
     run = Run(
-        "HMC", "chain", model, x, y, chains if resume is None else resume.chains, seed, **settings, kept=kept
+        "HMC",
+        "chain",
+        model,
+        x,
+        y,
+        chains if resume is None else resume.chains,
+        seed,
+        **settings,
+        kept=before + draws,
     )
     random = run.random(1)
     if resume is None:
         start = run.start(initial, initial_steps)
     else:
+        resume = moved(resume, x.device)
         random.restore(resume.random_state)
         start = run.start(Stack(resume.draws[:, -1], model.layout), 0)
+        must_agree(resume, run.density(start)[0])
         step_size, warmup = resume.step_size, 0
     made = sample_hmc(
         run.density,
@@ -290,7 +301,7 @@ def hmc(
     drawn = made.pop("draws")
     if resume is not None:
         run.started -= resume.seconds
-        before, now = resume.draws.shape[1], drawn.shape[1]
+        now = drawn.shape[1]
         drawn = torch.cat([resume.draws, drawn], 1)
         made["log_density"] = torch.cat([resume.log_density, made["log_density"]], 1)
         made["acceptance"] = (before * resume.acceptance + now * made["acceptance"]) / (before + now)
@@ -304,20 +315,6 @@ def hmc(
         **made,
         **run.mixing(drawn),
     )
-
-
-def _continues(resume: Posterior, model: Model) -> Posterior:
-    """The posterior, where it can be continued."""
-    if not isinstance(resume, Posterior) or resume.method != "HMC" or resume.random_state is None:
-        raise ValueError(
-            f"resume must be a posterior that hmc made, got {getattr(resume, 'method', type(resume).__name__)}. Other "
-            "methods, and files of older versions, do not keep what it takes to go on."
-        )
-    if resume.stack.layout != model.layout:
-        raise ValueError(
-            "resume belongs to another model: parameter names, shapes, prior means or stds differ."
-        )
-    return resume
 
 
 def _check(

@@ -73,7 +73,9 @@ class Posterior:
             reject nothing. 1 for draws from the target, whatever its temperature; more when too large a step
             or the noise of minibatches makes them too wide, less when chains have not spread yet.
         elbo: (steps, members) evidence lower bound in nats, for variational inference.
-        random_state: (chains, bytes) where the chains' generators are after the last draw, for `hmc(..., resume=)`.
+        random_state, momentum, start, settings: what it takes to go on after the last draw, for `resume=` of `hmc`,
+            `sgld` and `sghmc`: (chains, bytes) where the chains' generators are; (chains, D) the momentum of SGHMC;
+            (chains, D) where the chains started; and the settings and the seed of SGLD and SGHMC.
         approximation: the fitted densities, one per member, where there are some: `mean` and `std` (members, D) in
             whitened units, and `sample(draws, seed)`.
     """
@@ -94,6 +96,9 @@ class Posterior:
     configurational_temperature: Tensor | None = None
     elbo: Tensor | None = None
     random_state: Tensor | None = None
+    momentum: Tensor | None = None
+    start: Tensor | None = None
+    settings: dict | None = None
     approximation: MeanField | SwagState | None = None
 
     @property
@@ -113,7 +118,8 @@ class Posterior:
         """Write to a safetensors file, all but the model; nothing is left behind if writing fails."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         tensors = {name: value for name, value in values.items() if isinstance(value, Tensor)}
-        facts = {name: values[name] for name in ("method", "seconds", "gradient_evaluations", "chains")}
+        kept = "method", "seconds", "gradient_evaluations", "chains", "settings"
+        facts = {name: values[name] for name in kept}
         tensors["theta"], facts["layout"] = self.stack.theta, self.stack.layout.record()
         if self.approximation is not None:
             facts["approximation"] = type(self.approximation).__name__

@@ -20,7 +20,7 @@ The methods share one signature, `method(model, x, y, *, ..., seed=0) -> Posteri
     seed                   row i has a generator of its own, seeded by (seed, i); a torch.Generator gives the seed
 
 Ctrl-C returns what has been drawn or optimised so far, with a warning; before that there is nothing to return, and
-the interrupt goes on.
+the interrupt goes on. `hmc`, `sgld` and `sghmc` go on from what they returned, or from its file, with `resume=`.
 """
 
 from __future__ import annotations
@@ -160,9 +160,9 @@ class Run:
         like = self.density.like
         return RowRandom(self.seed, self.rows, stream, like.dtype, like.device)
 
-    def batches(self, stream: int) -> Iterator[LogPosterior]:
-        """Without end, the density as seen by minibatches; all rows see the same."""
-        return self.density.batches(self.batch_size, generator(self.seed, stream))
+    def batches(self, stream: int, skip: int = 0) -> Iterator[LogPosterior]:
+        """Without end, the density as seen by minibatches after the first `skip`; all rows see the same."""
+        return self.density.batches(self.batch_size, generator(self.seed, stream), skip)
 
     def surviving(self, died: Tensor, what: str, advice: str) -> Tensor:
         """Which rows are to be returned, (S,) boolean, for the steps (S,) at which a value of theirs became NaN, or -1.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from .._support import validate
@@ -60,6 +60,31 @@ class Plan:
             if not 0 < factor < math.inf:
                 raise ValueError(f"schedule({share:.3g}) gave {factor}; it must return positive factors.")
         return factors
+
+    def lengthened(self, draws: int, made: int) -> Plan:
+        """The plan of a run that began with this one and had `made` draws, for `draws` more, in cycles as long.
+
+        One constant cycle just goes on.
+        """
+        total, each = validate.count("draws", draws) + made, self.draws // self.cycles
+        if self.cycles == 1 and self.schedule == "constant":
+            return replace(self, draws=total)
+        if total % each:
+            raise ValueError(
+                f"draws must end a cycle, which has {each}: after {made} give {-made % each or each}, and {each} for "
+                f"each further cycle; got {draws}."
+            )
+        return replace(self, draws=total, cycles=total // each)
+
+    def record(self) -> dict:
+        """What stays the same where a run goes on: numbers, and the name of the schedule or what it says."""
+        schedule = self.factors if callable(self.schedule) else self.schedule
+        return {"warmup": self.warmup, "thinning": self.thinning, "schedule": schedule}
+
+    def steps_until(self, draws: int) -> int:
+        """How many steps have been made when there are so many draws, at least one."""
+        cycle, draw = divmod(draws - 1, self.draws // self.cycles)
+        return cycle * self.steps_per_cycle + self.warmup + (draw + 1) * self.thinning
 
     def factor(self, step: int) -> float:
         """What the first step size is multiplied by at this step of the run."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -17,6 +16,7 @@ from ..models.reading import Data
 from ..models.stack import Stack
 from .optimise import LOOKS
 from .posterior import Posterior
+from .resuming import moved, must_agree, must_be_as_before, must_have_step_size, resumable
 from .run import Run
 from .schedules import Plan, Schedule
 from .starts import largest_curvature
@@ -81,6 +81,7 @@ def sgld(
     probe: Tensor | None = None,
     chunk_size: int | None = None,
     seed: int | torch.Generator = 0,
+    resume: Posterior | None = None,
 ) -> Posterior:
     """Draw from the posterior by stochastic-gradient Langevin dynamics (Welling & Teh 2011), vectorised over chains.
 
@@ -108,12 +109,17 @@ def sgld(
             "cosine" this is the cyclical SGLD of Zhang et al. (2020), except that their warm-up has no noise.
         chains, batch_size, temperature, likelihood_temperature, initial, initial_steps, probe, chunk_size, seed: see
             `bdlcore.inference.run`.
+        resume: a posterior that this method returned, or that was loaded, to be continued by `draws` more per chain,
+            with its chains, step sizes, seed and length of a cycle; without a start. Give the same data and all other
+            settings: then it equals the run that was never interrupted, draw by draw. One constant cycle goes on for
+            any number of draws, others to the end of a cycle.
 
     Returns:
         Posterior whose stack has chains * draws rows; without chains that ran off to infinity, which a warning names.
         Raises RuntimeError when all did.
     """
-    plan = Plan(draws, warmup, thinning, cycles, schedule)
+    begun = None if resume is None else resumable(resume, model, "SGLD")
+    plan = _plan(begun, draws, warmup, thinning, cycles, schedule)
     settings = {
         "temperature": temperature,
         "likelihood_temperature": likelihood_temperature,
@@ -121,8 +127,10 @@ def sgld(
         "chunk_size": chunk_size,
         "probe": probe,
     }
-    run = Run("SGLD", "chain", model, x, y, chains, seed, **settings, kept=draws)
-    return _sample(run, None, plan, step_size, initial, initial_steps)
+    if begun is not None:
+        chains, seed = begun.chains, begun.settings["seed"]
+    run = Run("SGLD", "chain", model, x, y, chains, seed, **settings, kept=plan.draws)
+    return _sample(run, None, plan, step_size, initial, initial_steps, begun)
 
 
 def sghmc(
@@ -146,6 +154,7 @@ def sghmc(
     probe: Tensor | None = None,
     chunk_size: int | None = None,
     seed: int | torch.Generator = 0,
+    resume: Posterior | None = None,
 ) -> Posterior:
     """Draw from the posterior by stochastic-gradient HMC with friction (Chen, Fox & Guestrin 2014), over chains.
 
@@ -168,7 +177,8 @@ def sghmc(
         raise ValueError(
             f"friction must lie in (0, 1], got {friction}. 1 is Langevin dynamics, 0.01 to 0.1 usual."
         )
-    plan = Plan(draws, warmup, thinning, cycles, schedule)
+    begun = None if resume is None else resumable(resume, model, "SGHMC")
+    plan = _plan(begun, draws, warmup, thinning, cycles, schedule)
     settings = {
         "temperature": temperature,
         "likelihood_temperature": likelihood_temperature,
@@ -176,8 +186,20 @@ def sghmc(
         "chunk_size": chunk_size,
         "probe": probe,
     }
-    run = Run("SGHMC", "chain", model, x, y, chains, seed, **settings, kept=draws)
-    return _sample(run, friction, plan, step_size, initial, initial_steps)
+    if begun is not None:
+        chains, seed = begun.chains, begun.settings["seed"]
+    run = Run("SGHMC", "chain", model, x, y, chains, seed, **settings, kept=plan.draws)
+    return _sample(run, friction, plan, step_size, initial, initial_steps, begun)
+
+
+def _plan(
+    resume: Posterior | None, draws: int, warmup: int, thinning: int, cycles: int, schedule: str | Schedule
+) -> Plan:
+    if resume is None:
+        return Plan(draws, warmup, thinning, cycles, schedule)
+    begun = Plan(resume.settings["draws"], warmup, thinning, resume.settings["cycles"], schedule)
+    must_be_as_before(resume.settings, begun.record())
+    return begun.lengthened(draws, resume.draws.shape[1])
 
 
 def _sample(
@@ -187,25 +209,48 @@ def _sample(
     step_size: float | Tensor | None,
     initial: Stack | None,
     initial_steps: int,
+    resume: Posterior | None,
 ) -> Posterior:
     """SGHMC, or SGLD when friction is None."""
     if step_size is not None:
         validate.positive("step_size", step_size)
         run.per_row(step_size=step_size)
-    theta = run.start(initial, initial_steps)
-    if step_size is None:
-        step_size = _cautious_step(largest_curvature(run, theta), friction, run.share)
-    step_size = torch.as_tensor(step_size).to(theta).expand(len(run.rows))
+    settings = {"friction": friction, "batch_size": run.batch_size}
+    if resume is None:
+        made, first, evaluations = 0, 0, 1
+        theta = centre = run.start(initial, initial_steps)
+        momentum, pull = torch.zeros_like(theta), theta.new_zeros(len(theta))
+        if step_size is None:
+            step_size = _cautious_step(largest_curvature(run, theta), friction, run.share)
+        step_size = torch.as_tensor(step_size).to(theta).expand(len(run.rows))
+        noise = _Noise(run.random(1), theta.shape[1])
+    else:
+        must_be_as_before(resume.settings, settings)
+        resume = moved(resume, run.density.like.device)
+        made = resume.draws.shape[1]
+        first, evaluations = plan.steps_until(made), 0
+        theta, centre = run.start(Stack(resume.draws[:, -1], run.model.layout), 0), resume.start
+        momentum, pull = resume.momentum, resume.configurational_temperature * (made * theta.shape[1])
+        must_have_step_size(resume, step_size)
+        step_size = resume.step_size
+        noise = _Noise(run.random(1), theta.shape[1], resume.random_state, first)
+        run.gradients, run.started = resume.gradient_evaluations / resume.chains, run.started - resume.seconds
     advice = f"use a smaller step_size than {step_size.min().item():.3g}, or more initial_steps."
 
-    noise, batches, judges = _noise(run.random(1), theta.shape[1]), run.batches(2), run.batches(6)
-    centre, momentum, pull = theta, torch.zeros_like(theta), torch.zeros_like(step_size)
+    batches = run.batches(2, first)
+    judges = run.batches(6, max(made - 1, 0)) if run.share < 1 else None
     kept = theta.new_empty(len(theta), plan.draws, theta.shape[1])
     log_density = theta.new_empty(len(theta), plan.draws)
-    done, evaluations, died = 0, 1, torch.full_like(step_size, -1, dtype=torch.long)
+    if resume is not None:
+        kept[:, :made], log_density[:, :made] = resume.draws, resume.log_density
+    done, died = made, torch.full_like(step_size, -1, dtype=torch.long)
+    stands = noise.state, momentum  # after the last draw
     with Interruptible(lambda: f"returning the {done} of {plan.draws} draws made so far." if done else ""):
         value, gradient = next(batches)(theta)
-        for step in progress(plan.steps, f"{run.method}, {len(theta)} chains"):
+        if resume is not None:
+            must_agree(resume, next(judges)(theta)[0] if judges else value)
+        for step in progress(plan.steps - first, f"{run.method}, {len(theta)} chains"):
+            step += first
             factor = plan.factor(step)
             if friction is None:
                 theta = sgld_step(theta, gradient, step_size * factor, next(noise))
@@ -219,11 +264,12 @@ def _sample(
                 break
             if plan.keeps(step):
                 slope = gradient
-                if run.share < 1:  # a batch of its own, since theta remembers those of its epoch
+                if judges:  # a batch of its own, since theta remembers those of its epoch
                     value, slope = next(judges)(theta)
                     evaluations += 1
                 kept[:, done], log_density[:, done] = theta, value
-                pull -= ((theta - centre) * slope).sum(1)
+                pull = pull - ((theta - centre) * slope).sum(1)
+                stands = noise.state, momentum
                 done += 1
     alive = run.surviving(died, "log density", advice)
     kept = kept[alive, :done]
@@ -233,15 +279,42 @@ def _sample(
         step_size=step_size[alive],
         log_density=log_density[alive, :done],
         configurational_temperature=pull[alive] / (done * theta.shape[1]),
+        random_state=stands[0][alive.cpu()],
+        momentum=None if friction is None else stands[1][alive],
+        start=centre[alive],
+        settings=settings | plan.record() | {"draws": plan.draws, "cycles": plan.cycles, "seed": run.seed},
         **run.mixing(kept),
     )
 
 
-def _noise(random: RowRandom, D: int) -> Iterator[Tensor]:
-    """Without end, normal numbers (S, D); drawn for several steps at a time where D is small, for speed."""
-    steps = max(1, 1000 // D)
-    while True:
-        yield from random.normal(steps * D).unflatten(1, (steps, D)).unbind(1)
+class _Noise:
+    """Without end, normal numbers (S, D) for each step; drawn for several steps at a time where D is small, for speed.
+
+    Args:
+        random: one generator per chain.
+        D: how many.
+        state, step: where an earlier one stood, and before which step.
+    """
+
+    def __init__(self, random: RowRandom, D: int, state: Tensor | None = None, step: int = 0):
+        self.random, self.shape = random, (max(1, 1000 // D), D)
+        self.block: list[Tensor] = []
+        if state is not None:
+            random.restore(state)
+            for _ in range(step % self.shape[0]):
+                next(self)
+
+    def __next__(self) -> Tensor:
+        if not self.block:
+            self.before = self.random.state if self.shape[0] > 1 else None
+            numbers = self.random.normal(self.shape[0] * self.shape[1])
+            self.block = list(numbers.unflatten(1, self.shape).unbind(1)[::-1])
+        return self.block.pop()
+
+    @property
+    def state(self) -> Tensor:
+        """Where the generators are, or were before the numbers that were drawn ahead."""
+        return self.before if self.block else self.random.state
 
 
 def _cautious_step(curvature: Tensor, friction: float | None, share: float) -> Tensor:

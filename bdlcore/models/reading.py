@@ -216,4 +216,6 @@ class _Batches(Dataset):
     def __getitem__(self, key: tuple[int, Sequence[int]]) -> tuple[object, int]:
         seed, positions = key
         with seeded(seed):
-            return self.collate([self.items[i] for i in positions]), len(positions)
+            many = getattr(self.items, "__getitems__", None)
+            items = many(positions) if many else [self.items[i] for i in positions]
+            return self.collate(items), len(positions)

@@ -213,3 +213,5 @@ def test_what_cannot_be_continued_is_refused(linear):
     wider = bdl.Model(model.network, bdl.GaussianPrior(9.0), model.likelihood)
     with pytest.raises(ValueError, match="resume belongs to another model"):
         bdl.hmc(wider, x, y, resume=made)
+    with pytest.raises(ValueError, match="resume was drawn from another density: that of its last draw was"):
+        bdl.hmc(model, x, y + 1, leapfrog_steps=2, resume=made)

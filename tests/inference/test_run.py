@@ -141,3 +141,18 @@ def test_an_interrupt_while_a_batch_is_read_returns_what_there_is():
 
     found = SOURCES["sgld"](Stopped(), batch_size=4, draws=400, step_size=1e-3)
     assert 0 < found.draws.shape[1] < 100
+
+
+@pytest.mark.parametrize("method", ["sgld", "sghmc"])
+@pytest.mark.parametrize("batch_size", [4, None])
+def test_a_run_on_what_is_read_goes_on(method, batch_size):
+    """Random transforms draw what they would have drawn."""
+    more = {"batch_size": batch_size, "step_size": 1e-3}
+    whole = SOURCES[method](Noisy(), draws=9, **more)
+    part = SOURCES[method](Noisy(), draws=4, **more)
+    again = SOURCES[method](Noisy(), draws=5, resume=part, **more)
+    assert torch.equal(again.stack.theta, whole.stack.theta)
+    assert torch.equal(again.log_density, whole.log_density)
+    if batch_size:
+        loaded = SOURCES[method](DataLoader(Noisy(), batch_size=4, num_workers=1), draws=5, resume=part)
+        assert torch.equal(loaded.stack.theta, whole.stack.theta)

@@ -418,3 +418,132 @@ def test_only_draws_are_kept_in_memory(linear, monkeypatch):
     bdl.sgld(*linear.data, chains=2, draws=4, warmup=50, thinning=25, step_size=0.01)
     assert (2, 4, 3) in sizes
     assert all(math.prod(size if isinstance(size[0], int) else size[0]) <= 2 * 4 * 3 for size in sizes)
+
+
+# --- going on ---
+
+
+CONTINUED = {
+    "constant": ({}, 12, 18),
+    "minibatches": ({"batch_size": 4, "step_size": 1e-3}, 12, 18),
+    "cosine cycles": ({"batch_size": 4, "schedule": "cosine", "cycles": 2}, 10, 15),
+    "a function": ({"schedule": lambda r: 2.0 - r, "cycles": 2}, 10, 5),
+}
+
+
+def same_run(again, whole):
+    names = "draws", "log_density", "step_size", "rhat", "ess", "random_state", "momentum", "start"
+    for name in names:
+        mine, wanted = getattr(again, name), getattr(whole, name)
+        assert (mine is wanted is None) or torch.equal(mine, wanted), name
+    torch.testing.assert_close(again.configurational_temperature, whole.configurational_temperature)
+    assert again.gradient_evaluations == pytest.approx(whole.gradient_evaluations, abs=2)
+    assert again.settings == whole.settings
+
+
+@pytest.mark.parametrize("D", [3, 1001], ids=["noise of many steps", "noise of one step"])
+@pytest.mark.parametrize("case", CONTINUED)
+@pytest.mark.parametrize("method", METHODS)
+def test_a_continued_run_equals_the_uninterrupted_one(linear, method, case, D, tmp_path):
+    """Bit for bit: continued, continued from a file, and continued twice."""
+    more, first, further = CONTINUED[case]
+    run, settings = METHODS[method], {"warmup": 7, "thinning": 3} | more
+    model, x, y = linear.data
+    if D > 3:
+        model = bdl.Model(bdl.nets.mlp(2, 250, 1), bdl.GaussianPrior(1.0, fan_in=True), bdl.Gaussian(0.5))
+    assert model.layout.dim == D
+    start = {"chains": 3, "seed": 3, "initial_steps": 20}
+    cycles = {"cycles": (first + further) // (first // more["cycles"])} if "cycles" in more else {}
+    whole = run(model, x, y, draws=first + further, **start, **settings | cycles)
+    part = run(model, x, y, draws=first, **start, **settings)
+    part.save(tmp_path / "part")
+    assert len(whole.stack) == 3 * (first + further)
+    for begun in (part, bdl.Posterior.load(tmp_path / "part", model)):
+        again = run(model, x, y, draws=further, resume=begun, **settings)
+        same_run(again, whole)
+        assert again.seconds > begun.seconds
+    if "cycles" not in more:
+        twice = run(model, x, y, draws=further - 4, resume=part, **settings)
+        same_run(run(model, x, y, draws=4, resume=twice, **settings), whole)
+
+
+@pytest.mark.parametrize("stop", [60, 61, 70])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_run_goes_on_after_an_interrupt(linear, method, stop, monkeypatch):
+    """Wherever it was stopped, between draws as well, and in the middle of a cycle."""
+    settings = {"warmup": 7, "thinning": 3, "batch_size": 4, "schedule": "cosine", "cycles": 2}
+    start = {"chains": 3, "seed": 3, "initial_steps": 0, "step_size": 1e-3}
+    evaluate, calls = bdl.LogPosterior.__call__, 0
+
+    def interrupted(self, theta):
+        nonlocal calls
+        calls += 1
+        if calls == stop:
+            raise KeyboardInterrupt
+        return evaluate(self, theta)
+
+    monkeypatch.setattr(bdl.LogPosterior, "__call__", interrupted)
+    with pytest.warns(UserWarning, match="Interrupted: returning the .* of 30 draws"):
+        cut = METHODS[method](*linear.data, draws=30, **start, **settings)
+    monkeypatch.undo()
+    done = cut.draws.shape[1]
+    assert 10 < done < 20
+    whole = METHODS[method](*linear.data, draws=30, **start, **settings)
+    same_run(METHODS[method](*linear.data, draws=30 - done, resume=cut, **settings), whole)
+    rest = -done % 15 or 15
+    with pytest.raises(ValueError, match=f"a cycle, which has 15: after {done} give {rest}, and 15 for"):
+        METHODS[method](*linear.data, draws=rest + 1, resume=cut, **settings)
+
+
+def test_an_interrupt_of_what_goes_on_loses_nothing(linear, monkeypatch):
+    begun = bdl.sgld(*linear.data, chains=2, draws=5, warmup=3, thinning=1)
+    monkeypatch.setattr(bdl.LogPosterior, "__call__", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.warns(UserWarning, match="the 5 of 9 draws"):
+        again = bdl.sgld(*linear.data, draws=4, warmup=3, thinning=1, resume=begun)
+    assert torch.equal(again.draws, begun.draws) and torch.equal(again.random_state, begun.random_state)
+
+
+def test_chains_that_are_left_go_on_without_the_others(linear):
+    settings = {"warmup": 3, "thinning": 1}
+    initial = linear.model.sample_prior(3, seed=0, dtype=torch.float64)
+    step = torch.tensor([1e-3, 1e3, 1e-3], dtype=torch.float64)
+    with pytest.warns(UserWarning, match=r"chain\(s\) \[1\] became NaN"):
+        begun = bdl.sghmc(*linear.data, chains=3, draws=300, initial=initial, step_size=step, **settings)
+    again = bdl.sghmc(*linear.data, draws=5, resume=begun, **settings)
+    assert again.draws.shape == (2, 305, 3)
+    whole = bdl.sghmc(
+        *linear.data, chains=range(2, 3), draws=305, initial=initial[2:], step_size=1e-3, **settings
+    )
+    torch.testing.assert_close(again.draws[1:], whole.draws)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"thinning": 2}, "thinning cannot change where a run goes on: resume was made with 1, got 2"),
+        ({"warmup": 4}, "warmup cannot change .* made with 3, got 4"),
+        ({"schedule": "cosine"}, "schedule cannot change .* made with 'constant', got 'cosine'"),
+        ({"schedule": lambda r: 1.0}, "schedule cannot change .* made with 'constant', got another function"),
+        ({"batch_size": 5}, "batch_size cannot change .* made with 4, got 5"),
+        ({"batch_size": None}, "batch_size cannot change .* made with 4, got None"),
+        ({"friction": 0.5}, "friction cannot change .* made with 0.05, got 0.5"),
+        ({"step_size": 2e-3}, "step_size cannot change where a run goes on"),
+        ({"temperature": 0.5}, "resume was drawn from another density: that of its last draw was"),
+        ({"likelihood_temperature": 2.0}, "resume was drawn from another density"),
+        ({"draws": 0}, "draws must be at least 1"),
+    ],
+)
+def test_what_cannot_change_is_refused(linear, change, message):
+    settings = {"warmup": 3, "thinning": 1, "batch_size": 4, "draws": 5}
+    begun = bdl.sghmc(*linear.data, chains=2, step_size=1e-3, **settings)
+    bdl.sghmc(*linear.data, resume=begun, **settings | {"step_size": 1e-3})
+    with pytest.raises(ValueError, match=message):
+        bdl.sghmc(*linear.data, resume=begun, **settings | change)
+    model, x, y = linear.data
+    with pytest.raises(ValueError, match="resume was drawn from another density"):
+        bdl.sghmc(model, x, y + 1, resume=begun, **settings)
+    with pytest.raises(ValueError, match="resume must be a posterior that sgld made, got SGHMC"):
+        bdl.sgld(model, x, y, resume=begun, **settings)
+    wider = bdl.Model(model.network, bdl.GaussianPrior(9.0), model.likelihood)
+    with pytest.raises(ValueError, match="resume belongs to another model"):
+        bdl.sghmc(wider, x, y, resume=begun, **settings)
