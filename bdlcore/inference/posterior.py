@@ -16,6 +16,7 @@ from .._support import files
 from ..likelihoods.protocol import Predictive
 from ..models.marginalise import predict
 from ..models.model import Model
+from ..models.reading import Data
 from ..models.stack import Layout, Stack
 from .approximations import MeanField, SwagState
 from .convergence import LEAST_FOR_ESS, changing, copied_chains
@@ -110,8 +111,8 @@ class Posterior:
         """Values of all S functions at x (N, ...), (S, N, C)."""
         return self.model.functions(self.stack, x)
 
-    def predict(self, x: Tensor) -> Predictive:
-        """p(y | x, D) at x (N, ...), marginalised over the stack."""
+    def predict(self, x: Data) -> Predictive:
+        """p(y | x, D) at x (N, ...) or at what is read of x, marginalised over the stack: see `bdlcore.predict`."""
         return predict(self.model, self.stack, x)
 
     def save(self, path: str | Path) -> None:

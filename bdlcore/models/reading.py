@@ -160,16 +160,16 @@ class Reader:
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """(x, y) of all data in their order, or of a range of them, `size` at a time."""
         positions = range(self.count) if positions is None else positions
-        return self.read((positions[i : i + size] for i in range(0, len(positions), size)), seed)
+        parts = (positions[i : i + size] for i in range(0, len(positions), size))
+        return self.read(parts, seed, positions.start)
 
     def gather(self, size: int) -> tuple[Tensor, Tensor | None]:
         """All data as tensors, read `size` at a time. Raises MemoryError where they do not fit."""
         self.must_be_complete()
-        self.must_fit(
-            self.count,
-            "data, all of which are needed at once,",
-            "Use sgld, sghmc, mean_field_vi, swag or ensemble, which read minibatches.",
-        )
+        advice = "Use sgld, sghmc, mean_field_vi, swag or ensemble, which read minibatches."
+        if not self.targets:
+            advice = "Predict for a part of them at a time, such as a torch.utils.data.Subset."
+        self.must_fit(self.count, "data, all of which are needed at once,", advice)
         first = (self.x, self.y) if self.targets else (self.x,)
         whole, read = [part.new_empty(self.count, *part.shape[1:]) for part in first], self.chunks(size)
         for i in progress(-(-self.count // size), "reading data"):

@@ -68,6 +68,7 @@ def test_a_dataset_without_a_batch_size_is_all_data_at_once(method):
     assert torch.equal(settings_of(found), settings_of(want))
 
 
+@pytest.mark.filterwarnings("ignore:.*(hardly moved|diverged|not at a mode)")  # a few steps, for speed
 @pytest.mark.parametrize(
     "fit",
     [

@@ -33,15 +33,15 @@ MODEL = bdl.Model(bdl.nets.mlp(2, 4, 1), bdl.GaussianPrior(1.0), bdl.Gaussian(0.
 class Noisy(Dataset):
     """x with noise from all the global generators that a transform may use; counts what is read of it."""
 
-    def __init__(self):
-        self.read = 0
+    def __init__(self, clean=X):
+        self.read, self.clean = 0, clean
 
     def __len__(self):
         return len(X)
 
     def __getitem__(self, i):
         self.read += 1
-        return X[i] + torch.randn(2) + np.random.randn() + random.gauss(0, 1), Y[i]  # noqa: NPY002
+        return self.clean[i] + torch.randn(2) + np.random.randn() + random.gauss(0, 1), Y[i]  # noqa: NPY002
 
 
 class Items(Dataset):
@@ -255,7 +255,7 @@ def test_a_prediction_holds_no_more_than_a_pass_of_what_is_read(monkeypatch):
     assert seen == [2] * 5 + [1]
 
 
-def test_laplace_predicts_for_what_is_read():
+def test_laplace_predicts_for_what_is_read(monkeypatch):
     posterior = bdl.laplace(MODEL, X, Y, steps=300, lr=0.05)
     want, found = (bdl.predict(MODEL, posterior, x) for x in (X, DataLoader(PAIRS, batch_size=4)))
     assert torch.equal(found.mean, want.mean)
@@ -263,3 +263,15 @@ def test_laplace_predicts_for_what_is_read():
         bdl.predict(MODEL, posterior, DataLoader(PAIRS, batch_size=4, shuffle=True))
     with pytest.raises(ValueError, match="shuffle=True"):
         bdl.predict(MODEL, posterior.modes, DataLoader(PAIRS, shuffle=True))
+    monkeypatch.setattr(memory, "WORKSPACE", 0)
+    monkeypatch.setattr(memory, "available", lambda device: X.nbytes - 1)
+    with pytest.raises(MemoryError, match="11 data, all of which are needed at once, .* Predict for a part"):
+        bdl.predict(MODEL, posterior, PAIRS)
+
+
+def test_parts_of_a_prediction_do_not_share_what_transforms_draw():
+    stack = MODEL.sample_prior(2, seed=0)
+    noise = Noisy(torch.zeros_like(X))
+    values = [bdl.predict(MODEL, stack, noise, 1).mean for _ in range(2)]
+    assert torch.equal(values[0], values[1])
+    assert len(values[0].unique()) == len(X)
