@@ -4,7 +4,7 @@
 #   PYTHON=python3.12     the Python to build on (default: the first suitable one found)
 #   TORCH=cpu             PyTorch's CPU build on Linux: smaller; other values as for uv's --torch-backend
 #   UNIT=5_ensembles      the folder of exercises that `make grade` grades
-#   LESSON=03             the one lesson of `make slides` and `make present` (default: all)
+#   LESSON=03             the one lesson of `make slides` (default: all)
 #   LABFLAGS=--no-browser, PYTESTFLAGS='-k hmc', NOTEBOOKS=lessons/…, SETS=10, SOAKFLAGS=--fresh, PROOFFLAGS=--minutes=25, PINFLAGS=--upgrade
 
 PYTHON ?=

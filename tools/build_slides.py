@@ -120,7 +120,7 @@ def code_blocks(cell: dict, source: str) -> list[str]:
             continue
         if LIVE in said:
             blocks.append(
-                "<p class='live'>▶ Live: <code>make present</code> shows this with its controls.</p>"
+                "<p class='live'>▶ Live: the lesson itself has the controls: <code>make lab</code>.</p>"
             )
         elif said.startswith("**Predict first"):
             blocks.append(f"<div class='ask'>{html_of(said)}</div>")
