@@ -12,9 +12,10 @@ from torch import Tensor
 
 from .._support import validate
 from .._support.randomness import generator
-from ..inference.convergence import probe_inputs
+from ..inference.convergence import probe_inputs, probe_rows
 from ..inference.posterior import AnyPosterior
 from ..models.model import Model
+from ..models.reading import Data, Reader, is_read
 from ..models.stack import Stack, float_like
 from ..predictions.categorical import at_least_single
 from .findings import (
@@ -91,7 +92,7 @@ _SIGNS = {True: ("✓", "#009E73"), False: ("✗", "#D55E00"), None: ("·", "#8A
 def health(
     model: Model,
     posterior: AnyPosterior | Stack,
-    x: Tensor,
+    x: Data,
     y: Tensor | None = None,
     *,
     reference: AnyPosterior | Stack | None = None,
@@ -114,7 +115,8 @@ def health(
     Args:
         model: the model.
         posterior: what a method returned, or a bare stack. Laplace's stands for its linearised functions.
-        x: inputs at which functions are compared; of more than 200, 200 at even distances are taken.
+        x: inputs at which functions are compared; of more than 200, 200 at even distances are taken. Of a `Dataset` or
+            `DataLoader` of pairs (x, y) these are read and no others, with their targets.
         y: the targets at x, as the likelihood wants them; None to leave out the comparison with data.
         reference: a posterior to compare with, such as long HMC. Where it has several chains, the distance between one
             half of them and the other is shown as the floor below which no distance means anything.
@@ -122,6 +124,10 @@ def health(
         draws: functions drawn where a posterior is no stack, such as Laplace's, over all modes.
         seed: of those draws, and of the replicates.
     """
+    if is_read(x):
+        reader = Reader(x, y, device=model.device)
+        model.check_data(reader.x, reader.y)
+        ((x, y),) = reader.read([probe_rows(reader.count, _PROBES).tolist()])
     model.check_inputs(x)
     targets = None if y is None else probe_inputs(model.check_data(x, y), _PROBES)
     every, x = x, probe_inputs(x, _PROBES)

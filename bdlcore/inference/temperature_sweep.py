@@ -8,7 +8,10 @@ import torch
 from torch import Tensor
 
 from .._support import validate
+from ..models.log_posterior import in_memory
+from ..models.marginalise import inputs_in_memory
 from ..models.model import Model
+from ..models.reading import Data
 from ..models.stack import float_like
 from .convergence import probe_inputs, rhat
 from .hmc import hmc
@@ -37,9 +40,9 @@ class TemperatureSweep:
 
 def temperature_sweep(
     model: Model,
-    x: Tensor,
-    y: Tensor,
-    x_test: Tensor,
+    x: Data,
+    y: Tensor | None,
+    x_test: Data,
     temperatures: Tensor,
     *,
     kind: str,
@@ -57,8 +60,8 @@ def temperature_sweep(
 
     Args:
         model: network, prior, likelihood.
-        x, y: training data.
-        x_test: (N, ...) inputs at which functions are kept, and R-hat is computed.
+        x, y: training data; for x a `Dataset` or `DataLoader` of pairs, then y is None. It is read once.
+        x_test: (N, ...) inputs, or what reads them, at which functions are kept, and R-hat is computed.
         temperatures: (T,) positive.
         kind: "cold" or "tempered". There is no default, since they answer different questions.
         chains: per temperature, at least 2, each from its own draw of the prior, so that R-hat means something.
@@ -66,12 +69,15 @@ def temperature_sweep(
         seed: seed or generator.
     """
     validate.choice("kind", kind, KINDS)
-    model.check_inputs(x)
-    temperatures = _temperatures(temperatures).to(float_like(x))
+    temperatures = _temperatures(temperatures)
     validate.count("chains", chains, 2, "R-hat compares chains from different starts.")
     validate.count("draws", draws, 4)
+    x, y = in_memory(model, x, y)
+    model.check_inputs(x)
+    x_test = inputs_in_memory(model, x_test)
     validate.inputs("x_test", x_test, integers=True)
     model.check_inputs(x_test)
+    temperatures = temperatures.to(float_like(x))
     model.functions(model.prior_like(1, 0, x), x_test[:1])  # now, rather than after all draws are made
     posterior = hmc(
         model,

@@ -81,6 +81,15 @@ def _reader(model: Model, x: Data) -> Reader | None:
     return reader
 
 
+def inputs_in_memory(model: Model, x: Data) -> Tensor:
+    """x as a tensor, read once where it has to be, in the order of the dataset."""
+    reader = _reader(model, x)
+    if reader is None:
+        return x
+    model.check_inputs(reader.x)
+    return reader.gather(model.data_per_pass(reader.x))[0]
+
+
 def _read(model: Model, stack: Stack, reader: Reader, at: slice) -> Tensor:
     """f (S, n, C) at a slice of what is read, of which no more is held than one pass takes."""
     chunks = reader.chunks(model.data_per_pass(reader.x), range(reader.count)[at])
@@ -97,8 +106,4 @@ def _own_predictive(model: Model, posterior: HasPredictive, x: Data) -> Predicti
         raise ValueError(
             "This posterior was fitted to another model, and it predicts with that one: call posterior.predict(x)."
         )
-    reader = _reader(model, x)
-    if reader is not None:
-        model.check_inputs(reader.x)
-        x, _ = reader.gather(model.data_per_pass(reader.x))
-    return posterior.predict(x)
+    return posterior.predict(inputs_in_memory(model, x))

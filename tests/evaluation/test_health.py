@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.utils.data import DataLoader, StackDataset, TensorDataset
 
 import bdlcore as bdl
 
@@ -61,6 +62,31 @@ def test_chains_that_disagree(regression_model):
     stuck = replace(hmc, stack=bdl.Stack(hmc.stack.theta[:1].expand(3200, -1), model.layout))
     assert math.isnan(bdl.health(model, stuck, x)["R-hat"].value)
     assert "chains are stuck" in repr(bdl.health(model, stuck, x))
+
+
+def test_of_data_that_are_read_only_the_probes_are(regression_model):
+    model, x, y, hmc = regression_model
+    want = bdl.health(model, hmc, x, y)
+    for source in (TensorDataset(x, y), DataLoader(TensorDataset(x, y), batch_size=7, shuffle=True)):
+        assert repr(bdl.health(model, hmc, source)) == repr(want)
+    read = []
+
+    class Rows:
+        def __len__(self):
+            return 1000
+
+        def __getitem__(self, i):
+            read.append(i)
+            return x[i % 20]
+
+    wide, targets = x[torch.arange(1000) % 20], y[torch.arange(1000) % 20]
+    report = bdl.health(model, hmc, StackDataset(Rows(), targets))
+    assert len(set(read)) == 200 and max(read) == 999
+    assert report["R-hat"] == bdl.health(model, hmc, wide, targets)["R-hat"]
+    with pytest.raises(ValueError, match="leave out y"):
+        bdl.health(model, hmc, TensorDataset(x, y), y)
+    with pytest.raises(TypeError, match="Items must be pairs"):
+        bdl.health(model, hmc, TensorDataset(x))
 
 
 def test_distance_to_a_reference(regression_model):

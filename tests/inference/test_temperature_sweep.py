@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from torch.utils.data import DataLoader, TensorDataset
 
 import bdlcore as bdl
 
@@ -42,6 +43,29 @@ def test_sweep_has_the_exact_posterior_at_every_temperature(kind):
         assert of_mean > 1000 and of_square > 700  # so that 5 standard errors are below 0.16 and 0.14 std
         assert ((f.mean(0) - mean).abs() / std < 5 / math.sqrt(min(of_mean, 6400))).all()
         torch.testing.assert_close(f.std(0), std, atol=0.0, rtol=5 / math.sqrt(2 * min(of_square, 6400)))
+
+
+@pytest.mark.filterwarnings("ignore:.*diverged")
+def test_a_sweep_of_what_is_read_is_that_of_tensors():
+    x, y = (part.float() for part in linear_data())
+    model = bdl.Model(bdl.nets.mlp(2, 1), bdl.GaussianPrior(1.0), bdl.Gaussian(0.3))
+    settings = {
+        "temperatures": torch.tensor([0.3, 1.0]),
+        "kind": "cold",
+        "chains": 2,
+        "draws": 4,
+        "warmup": 10,
+    }
+    read = DataLoader(TensorDataset(x, y), batch_size=5)
+    want = bdl.temperature_sweep(model, x, y, x, **settings)
+    found = bdl.temperature_sweep(model, read, None, read, **settings)
+    assert torch.equal(found.functions, want.functions) and torch.equal(found.rhat, want.rhat)
+    with pytest.raises(ValueError, match="leave out y"):
+        bdl.temperature_sweep(model, read, y, x, **settings)
+    with pytest.raises(ValueError, match="shuffle=True"):
+        bdl.temperature_sweep(
+            model, x, y, DataLoader(TensorDataset(x), batch_size=5, shuffle=True), **settings
+        )
 
 
 def test_sweep_asks_for_what_it_needs():
