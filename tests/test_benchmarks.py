@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from benchmarks import gradients, race, report, samplers, trajectories
+from benchmarks import gradients, last_layer, race, report, samplers, trajectories
 
 
 def test_gradients_run_and_report(tmp_path, monkeypatch):
@@ -31,6 +31,13 @@ def test_trajectories_run_and_report():
     result = trajectories.run(time.process_time, quick=True)
     assert {row["name"] for row in result["rows"]} == {trajectories.LOOP, "bdlcore, a stack of 8"}
     assert {row["case"] for row in result["rows"]} == set(trajectories.FIELDS)
+
+
+@pytest.mark.filterwarnings("ignore:.*diverged")
+def test_the_last_layer_runs_and_reports():
+    result = last_layer.run(time.process_time, quick=True)
+    assert "| 5,130 weights sampled, 11,176,512 frozen, 40 images | |" in result["text"]
+    assert len(result["rows"]) == 7
 
 
 def test_contestants_take_turns_and_the_missing_are_named():
