@@ -41,6 +41,9 @@ def units_there_and_back(answer: object, trial: Trial) -> None:
     half_mean, half_std = fit((x - xm) / xs, y, (x_new - xm) / xs)
     wide = (x - xm) / xs**2, (x_new - xm) / xs**2
     square_mean, square_std = fit(wide[0], (y - ym) / ys, wide[1])
+    one_mean, one_std = fit((x - x.mean()) / x.std(), (y - ym) / ys, (x_new - x.mean()) / x.std())
+    ps, qs = x.std(0, correction=0), y.std(correction=0)
+    other_mean, other_std = fit((x - xm) / ps, (y - ym) / qs, (x_new - xm) / ps)
     found = trial.parts(trial.call(answer, x, y, x_new, fit), "mean", "std")
     for value in found:
         trial.expect_shape(value, (M,))
@@ -71,6 +74,15 @@ def units_there_and_back(answer: object, trial: Trial) -> None:
         ),
         "y went in as it is: the prior has no functions there.": (half_mean, half_std),
         "x was divided by its variance.": (ym + ys * square_mean, ys * square_std),
+        "One mean and one std for the whole of x; every column has its own unit.": (
+            ym + ys * one_mean,
+            ys * one_std,
+        ),
+        "That is the std over N; .std() divides by N - 1, and a fit with a prior of std 1 sees the difference.": (
+            ym + qs * other_mean,
+            qs * other_std,
+        ),
+        "Swapped: the mean comes first.": (ys * std, ym + ys * mean),
     }
     mistakes = {message: torch.cat(pair) for message, pair in mistakes.items()}
     trial.judge(got, torch.cat([ym + ys * mean, ys * std]), mistakes, "ym + ys * mean and ys * std.")
@@ -109,11 +121,18 @@ def noise_with_a_prior(answer: object, trial: Trial) -> None:
         + prior,
         "The prior's mean is log(median), on the scale of s.": fit + normal(s, median, math.log(factor)),
         "The prior's std is log(factor), on the scale of s.": fit + normal(s, math.log(median), factor),
+        "(log factor)² is the prior's variance; its std is log(factor).": fit
+        + normal(s, math.log(median), math.log(factor) ** 2),
+        "The sign is wrong: that is the loss, minus the log density.": -want,
         "The prior is one of s, not of exp(s).": fit + normal(s.exp(), median, math.log(factor)),
         "The normalising -log std of the data is missing; without it the largest noise fits best.": (
             want + N * s
         ),
         "The constants -½ log 2π are missing.": (want + (N + 1) * constant, want + N * constant),
+        "The constants are missing: -½ log 2π, and -log std of the prior.": (
+            want + (N + 1) * constant + math.log(math.log(factor)),
+            want + math.log(math.log(factor)),
+        ),
         "log std took part twice: s is the parameter, and its density needs no Jacobian.": (
             want - s,
             want + s,
@@ -155,6 +174,7 @@ def conformal_factor(answer: object, trial: Trial) -> None:
             torch.tensor(2**0.5 * torch.erfinv(torch.tensor(probability)).item(), dtype=torch.float64)
         ),
         "That is the quantile of the other side: the share outside.": scores[N - k],
+        "Squared misses: their root is the factor.": scores[k - 1] ** 2,
         "An interpolated quantile is too short: the promise holds for one of the misses themselves.": (
             torch.quantile(scores, probability)
         ),
@@ -218,6 +238,9 @@ def abstain(answer: object, trial: Trial) -> None:
             ),
             "The accuracy was compared with the target; the error is asked for.": share(1 - error),
         }
+        strict = ((error < target).nonzero().flatten()[-1] + 1).double() / n
+        if strict != want:
+            mistakes["An error of just the target is good enough: at most, not below."] = strict
         if trial.distinct(want, mistakes):
             break
     got = trial.call(answer, confidence, wrong, target)
@@ -236,18 +259,20 @@ def abstain(answer: object, trial: Trial) -> None:
 def what_to_make_bayesian(answer: object, trial: Trial) -> None:
     """Choose a part of a network under a budget of seconds and bytes."""
     chains, draws, leapfrog = 8, 512, (4, 8)[trial.index % 2]
-    gain = [0.02 + 0.001 * trial.uniform(0, 1) * k for k in range(6)]
+    gain = [0.02 + 0.001 * trial.uniform(0, 1) * k for k in range(8)]
     budget, memory = 64.0, float(2**30)  # powers of two: the right one takes just as much as there is
     per_gradient = budget / (draws * leapfrog)
     room = memory / (4 * chains * draws)
     # name: (weights, seconds of one gradient of all chains, gain in nats)
     options = {
         "last layer": (0.1 * room, 0.3 * per_gradient, 0.05 + gain[0]),
-        "low rank": (room, per_gradient, 0.10 + gain[1]),
+        "low rank": ((room, 0.5 * room)[trial.index % 2], per_gradient, 0.10 + gain[1]),
         "last block": (1.2 * room, 0.8 * per_gradient, 0.16 + gain[2]),
         "all biases": (0.05 * room, 1.2 * per_gradient, 0.13 + gain[3]),
         "everything": (90.0 * room, 12.0 * per_gradient, 0.20 + gain[4]),
         "one layer": (0.2 * room, 0.1 * per_gradient, 0.03 + gain[5]),
+        "embedding": (0.9 * room, 0.4 * per_gradient, 0.02 + gain[6]),
+        "all gains": (0.3 * room, 0.12 * per_gradient, 0.04 + gain[7]),
     }
     options = {name: (int(w), s, g) for name, (w, s, g) in options.items()}
     got = trial.call(answer, options, chains, draws, leapfrog, budget, memory)
@@ -257,6 +282,8 @@ def what_to_make_bayesian(answer: object, trial: Trial) -> None:
         "everything": "It fits neither in time nor in memory.",
         "last layer": "It fits, but something else fits as well and gains more: one may take all that there is.",
         "one layer": "That is the cheapest one; of those that fit take the one that gains most.",
+        "embedding": "Of those that fit it has the most weights; take the one that gains most.",
+        "all gains": "More fits than that: the seconds are those of all chains together, whatever their number.",
     }
     trial.expect(got == "low rank", reasons.get(got, f"Return one of the names, got {got!r}."))
 
@@ -288,5 +315,8 @@ def average_then_rescale(answer: object, trial: Trial) -> None:
         "After dividing by T it has to be normalised again.": log_p / T,
         "Those are probabilities; their logarithms are asked for.": want.exp(),
         "Normalised over inputs: classes are the last axis.": (log_p / T).log_softmax(0),
+        "The logarithm is missing: it is log probabilities that are divided by T.": (
+            log_p.exp() / T
+        ).log_softmax(-1),
     }
     trial.judge(got, want, mistakes, "log_softmax of log(mean of softmax) / T.")
