@@ -32,7 +32,7 @@ def test_a_page_uses_no_name_of_the_lesson_that_it_has_not_made(path):
     lesson = nbformat.read(path, as_version=4)
     page = present.page_of(lesson)
     cells = [c.source.removeprefix("%%capture\n") for c in page.cells if c.cell_type == "code"]
-    made, of_lesson = set(), set()
+    made, missing, of_lesson = set(), set(), set()
     for cell in lesson.cells:
         if cell.cell_type == "code":
             of_lesson |= {n.name for n in ast.parse(cell.source).body if isinstance(n, ast.FunctionDef)}
@@ -46,7 +46,9 @@ def test_a_page_uses_no_name_of_the_lesson_that_it_has_not_made(path):
     for cell in cells:
         binds, uses = present.names_of(cell)
         made |= binds
-        assert not (uses & of_lesson) - made
+        arguments = {node.arg for node in ast.walk(ast.parse(cell)) if isinstance(node, ast.arg)}
+        missing |= uses - arguments
+    assert not (missing & of_lesson) - made
     assert "bdl.setup(" in cells[0] and cells[1] == present.QUIET
     assert page.cells[-1].source.startswith("<details>") and not any(c.get("outputs") for c in page.cells)
 

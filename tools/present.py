@@ -82,13 +82,15 @@ def notes_of(cells: list[NotebookNode]) -> str:
 
 def cells_needed(sources: list[str], wanted: list[bool]) -> list[int]:
     """The wanted cells and those before them that make or change a name that they use, directly or through others."""
-    needed, names = [], set()
-    for i in reversed(range(len(sources))):
-        made, used = names_of(sources[i])
-        if wanted[i] or made & names or "bdl.setup(" in sources[i]:
-            needed.insert(0, i)
-            names |= used
-    return needed
+    last = max(i for i, wish in enumerate(wanted) if wish)
+    found = [names_of(source) for source in sources[: last + 1]]
+    needed = {i for i in range(last + 1) if wanted[i] or "bdl.setup(" in sources[i]}
+    while True:  # a function may use what a later cell makes
+        names = set().union(*(found[i][1] for i in needed))
+        more = {i for i, (made, _) in enumerate(found) if made & names} - needed
+        if not more:
+            return sorted(needed)
+        needed |= more
 
 
 def names_of(source: str) -> tuple[set[str], set[str]]:
