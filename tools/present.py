@@ -145,8 +145,7 @@ def command(folder: Path, *more: str) -> list[str]:
     """Voilà on a folder, for this machine alone."""
     return [
         *(sys.executable, "-m", "voila", str(folder), "--template=course", "--show_tracebacks=True"),
-        *("--Voila.ip=localhost", "--classic-tree"),
-        *("--VoilaConfiguration.extension_allowlist=@jupyter-widgets/jupyterlab-manager", *more),
+        *("--Voila.ip=localhost", "--classic-tree", *more),
     ]
 
 
