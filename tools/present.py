@@ -24,7 +24,6 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 PAGES = ROOT / "build" / "present"
-PICTURE = (1200, 490)  # pixels, so that picture and controls fit 1280 x 720
 NOTE = "*Speaker note.*"
 
 QUIET = "bdl.guess = bdl.answer = bdl.tally = lambda *_, **__: None  # a page asks no questions"
@@ -32,8 +31,8 @@ SHOW = """
 import ipywidgets
 from bdlcore.notebook.demo import registry
 
-pages = [demo.page{picture} for demo in registry]
-ipywidgets.Tab(pages, titles=[f"Demo {{i}}" for i in range(1, len(pages) + 1)]) if len(pages) > 1 else pages[0]
+pages = [demo.page() for demo in registry]
+ipywidgets.Tab(pages, titles=[f"Demo {i}" for i in range(1, len(pages) + 1)]) if len(pages) > 1 else pages[0]
 """
 
 
@@ -56,7 +55,7 @@ def page_of(lesson: NotebookNode) -> NotebookNode | None:
         cells=[
             title,
             *runs,
-            new_code_cell(SHOW.format(picture=PICTURE).strip()),
+            new_code_cell(SHOW.strip()),
             new_markdown_cell(notes_of(cells)),
         ],
         metadata={"kernelspec": lesson.metadata.kernelspec},
@@ -145,7 +144,9 @@ def command(folder: Path, *more: str) -> list[str]:
     """Voilà on a folder, for this machine alone."""
     return [
         *(sys.executable, "-m", "voila", str(folder), "--template=course", "--show_tracebacks=True"),
-        *("--Voila.ip=localhost", "--classic-tree", *more),
+        *("--Voila.ip=localhost", "--classic-tree"),
+        # the kernel of a page that was closed ends, and frees its memory
+        *("--MappingKernelManager.cull_interval=30", "--MappingKernelManager.cull_idle_timeout=60", *more),
     ]
 
 
