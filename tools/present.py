@@ -8,7 +8,6 @@ starts a kernel and runs those cells first, and says so meanwhile.
 from __future__ import annotations
 
 import argparse
-import ast
 import os
 import re
 import shutil
@@ -18,6 +17,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import nbformat
+from cells_needed import cells_needed
 from claims_page import number_of, question
 from execute_notebooks import ROOT, notebooks
 from nbformat import NotebookNode
@@ -32,7 +32,7 @@ import ipywidgets
 from bdlcore.notebook.demo import registry
 
 pages = [demo.page() for demo in registry]
-ipywidgets.Tab(pages, titles=[f"Demo {i}" for i in range(1, len(pages) + 1)]) if len(pages) > 1 else pages[0]
+ipywidgets.Tab(pages, titles={titles}) if len(pages) > 1 else pages[0]
 """
 
 
@@ -43,79 +43,42 @@ def is_demo(cell: NotebookNode) -> bool:
 def page_of(lesson: NotebookNode) -> NotebookNode | None:
     """The notebook behind a lesson's page; None where the lesson has no demo."""
     cells = lesson.cells
-    if not any(map(is_demo, cells)):
+    demos = [i for i, cell in enumerate(cells) if is_demo(cell)]
+    if not demos:
         return None
+    sources = [cell.source if cell.cell_type == "code" else "" for cell in cells]
     needed = cells_needed(
-        [cell.source if cell.cell_type == "code" else "" for cell in cells], [*map(is_demo, cells)]
+        sources, [i for i, code in enumerate(sources) if i in demos or "bdl.setup(" in code]
     )
-    title = new_markdown_cell(f"# {question(lesson)}")
-    runs = [new_code_cell(f"%%capture\n{cells[i].source}") for i in needed]
+    runs = [new_code_cell(f"%%capture\n{sources[i]}") for i in needed]
     runs.insert(1, new_code_cell(QUIET))  # the first cell that is needed imports bdlcore
+    sections = [section_of(cells[:i]) for i in demos]
+    titles = [re.sub(r"^#+ ", "", section.partition("\n")[0]) for section in sections]
     return new_notebook(
         cells=[
-            title,
+            new_markdown_cell(f"# {question(lesson)}"),
             *runs,
-            new_code_cell(SHOW.strip()),
-            new_markdown_cell(notes_of(cells)),
+            new_code_cell(SHOW.format(titles=titles).strip()),
+            new_markdown_cell(notes_of(cells, sections)),
         ],
         metadata={"kernelspec": lesson.metadata.kernelspec},
     )
 
 
-def notes_of(cells: list[NotebookNode]) -> str:
-    """The words of each demo's section up to the demo, and the speaker notes in it, folded."""
-    said, section = [], []
-    for cell in cells:
-        if cell.cell_type == "markdown":
-            if re.match(r"#{1,3} ", cell.source):
-                section = []
-            section.append(cell.source)
-        elif is_demo(cell):
-            said += [text for text in section if text not in said]
-    said += [cell.source for cell in cells if cell.source.startswith(NOTE) and cell.source not in said]
-    return "<details><summary>Notes</summary>\n\n" + "\n\n".join(said) + "\n\n</details>"
+def section_of(cells: list[NotebookNode]) -> str:
+    """The words of the section in which a cell below these lies, with its heading."""
+    words = "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown" and not is_note(cell))
+    return re.split(r"^(?=#{1,3} )", words, flags=re.MULTILINE)[-1].strip()
 
 
-# --- which cells a demo needs ---
+def is_note(cell: NotebookNode) -> bool:
+    return cell.source.startswith(NOTE)
 
 
-def cells_needed(sources: list[str], wanted: list[bool]) -> list[int]:
-    """The wanted cells and those before them that make or change a name that they use, directly or through others."""
-    last = max(i for i, wish in enumerate(wanted) if wish)
-    found = [names_of(source) for source in sources[: last + 1]]
-    needed = {i for i in range(last + 1) if wanted[i] or "bdl.setup(" in sources[i]}
-    while True:  # a function may use what a later cell makes
-        names = set().union(*(found[i][1] for i in needed))
-        more = {i for i, (made, _) in enumerate(found) if made & names} - needed
-        if not more:
-            return sorted(needed)
-        needed |= more
-
-
-def names_of(source: str) -> tuple[set[str], set[str]]:
-    """The names that a cell makes or changes, and all that it uses."""
-    made, used = set(), set()
-    for node in ast.walk(ast.parse(re.sub(r"^[%!].*$", "", source, flags=re.MULTILINE))):
-        if isinstance(node, ast.Name):
-            used.add(node.id)
-            if isinstance(node.ctx, ast.Store):
-                made.add(node.id)
-        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
-            made.add(node.name)
-        elif isinstance(node, ast.alias):
-            made.add((node.asname or node.name).partition(".")[0])
-        elif isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store):
-            made |= owner(node)
-        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
-            made |= owner(node.value.func)  # values.append(...) changes values
-    return made, used
-
-
-def owner(node: ast.AST) -> set[str]:
-    """The name at the root of an attribute or item, but not that of a module such as `bdl` or `plt`."""
-    while isinstance(node, ast.Attribute | ast.Subscript):
-        node = node.value
-    return {node.id} - {"bdl", "plt", "plots", "axes", "ax", "print"} if isinstance(node, ast.Name) else set()
+def notes_of(cells: list[NotebookNode], sections: list[str]) -> str:
+    """The speaker notes of a lesson, then the words of its demos' sections, folded."""
+    notes = [cell.source for cell in cells if is_note(cell)]
+    return "\n\n".join(["<details><summary>Notes</summary>", *notes, *dict.fromkeys(sections), "</details>"])
 
 
 # --- serving them ---
