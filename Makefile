@@ -4,7 +4,7 @@
 #   PYTHON=python3.12     the Python to build on (default: the first suitable one found)
 #   TORCH=cpu             PyTorch's CPU build on Linux: smaller; other values as for uv's --torch-backend
 #   UNIT=5_ensembles      the folder of exercises that `make grade` grades
-#   LESSON=03             the one lesson of `make slides` (default: all)
+#   LESSON=03             the one lesson of `make slides` and `make present` (default: all)
 #   LABFLAGS=--no-browser, PYTESTFLAGS='-k hmc', NOTEBOOKS=lessons/…, SETS=10, SOAKFLAGS=--fresh, PROOFFLAGS=--minutes=25, PINFLAGS=--upgrade
 
 PYTHON ?=
@@ -68,7 +68,7 @@ slides: env-slides ## Show the lessons as decks of slides with speaker notes (LE
 	$(RUN) tools/build_slides.py --serve $(if $(LESSON),--lesson $(LESSON))
 
 present: env-present ## Show the live demos as pages without code (LESSON=03 for one), until Control-C
-	$(RUN) tools/present.py $(if $(LESSON),--lesson $(LESSON))
+	$(RUN) tools/present.py $(if $(LESSON),--lesson $(LESSON)) $(LABFLAGS)
 
 site: env-site ## Write the course as pages for a browser to build/site, from the stored outputs
 	$(RUN) tools/build_site.py
