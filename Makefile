@@ -4,7 +4,7 @@
 #   PYTHON=python3.12     the Python to build on (default: the first suitable one found)
 #   TORCH=cpu             PyTorch's CPU build on Linux: smaller; other values as for uv's --torch-backend
 #   UNIT=5_ensembles      the folder of exercises that `make grade` grades
-#   LESSON=03             the one lesson of `make slides` (default: all)
+#   LESSON=03             the one lesson of `make slides`, `make present` and `make frames` (default: all)
 #   LABFLAGS=--no-browser, PYTESTFLAGS='-k hmc', NOTEBOOKS=lessons/…, SETS=10, SOAKFLAGS=--fresh, PROOFFLAGS=--minutes=25, PINFLAGS=--upgrade
 
 PYTHON ?=
@@ -27,7 +27,7 @@ SETUP = $(or $(ANY_PYTHON),$(error No Python 3.8 or newer was found. Install Pyt
 RUN = .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help env env-test env-site env-slides env-instructor env-reference lab test slides site grade reference exercises proofs mutants readme confirm soak twins execute bench lint format pins clean
+.PHONY: help env env-test env-site env-slides env-present env-instructor env-reference lab test slides present site frames grade reference exercises proofs mutants readme confirm soak twins execute bench lint format pins clean
 
 help: ## Show this list
 	@echo 'make lab and make test are all you need; each sets up everything on its first run.'
@@ -38,13 +38,16 @@ env:
 	@$(SETUP)
 
 env-test:
-	@$(SETUP) --extra test --extra site --extra slides
+	@$(SETUP) --extra test --extra site --extra slides --extra present
 
 env-site:
 	@$(SETUP) --extra site
 
 env-slides:
 	@$(SETUP) --extra slides
+
+env-present:
+	@$(SETUP) --extra present
 
 env-instructor:
 	@$(SETUP) --extra instructor
@@ -64,8 +67,14 @@ test: env-test ## Set up everything and run all tests
 slides: env-slides ## Show the lessons as decks of slides with speaker notes (LESSON=03 for one), until Control-C
 	$(RUN) tools/build_slides.py --serve $(if $(LESSON),--lesson $(LESSON))
 
+present: env-present ## Show the live demos as pages without code (LESSON=03 for one), until Control-C
+	$(RUN) tools/present.py $(if $(LESSON),--lesson $(LESSON)) $(LABFLAGS)
+
 site: env-site ## Write the course as pages for a browser to build/site, from the stored outputs
 	$(RUN) tools/build_site.py
+
+frames: env-test ## Draw the pictures that sliders on the site show without Python (LESSON=03 for one)
+	$(RUN) tools/demo_frames.py $(if $(LESSON),--lesson $(LESSON))
 
 grade: env-instructor ## Grade what lies in submitted/STUDENT/UNIT (UNIT=5_ensembles): gradebook, feedback/, build/grades.csv
 	@test -d 'solutions/$(UNIT)' && test -n '$(UNIT)' || { echo 'Which unit? make grade UNIT=5_ensembles'; exit 1; }

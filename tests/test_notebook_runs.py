@@ -30,8 +30,12 @@ class Slider:
         self.redraw(new)
 class Demo:
     def __init__(self, draw):
-        self.image = Picture()
+        self.image, self.presets = Picture(), {}
         self.controls = {"n": Slider(lambda n: setattr(self.image, "value", draw(n)))}
+    def set(self, n):
+        self.controls["n"].value = n
+    def reset(self):
+        self.set(0)
 module = sys.modules["bdlcore.notebook.demo"] = types.ModuleType("bdlcore.notebook.demo")
 module.registry = []
 class bdl:
@@ -115,6 +119,11 @@ NOTEBOOKS = {
         ],
         {"live demos": "failure"},
         "does not restore the picture",
+    ),
+    "dull": (
+        [DEMO, "bdl.demo(lambda n: b'\\x89PNG %d' % n)", "module.registry[0].presets = {'Same': {'n': 0}}"],
+        {"live demos": "failure"},
+        "preset 'Same' does not change the picture",
     ),
     "sluggish": (
         [DEMO, SLUGGISH, "bdl.demo(draw)"],

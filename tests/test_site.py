@@ -8,6 +8,7 @@ import build_site
 import nbformat
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from claims_page import read_notebook
 from execute_notebooks import ROOT, notebooks
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from playwright.sync_api import sync_playwright
@@ -121,6 +122,41 @@ def test_pictures_are_described_as_their_outputs_say(site):
         html = (site / path.relative_to(ROOT)).with_suffix(".html").read_text(encoding="utf-8")
         for alt in filter(None, stored):
             assert re.sub(r"\W+", "", alt) in re.sub(r"\W+", "", html.replace("&#x27;", "")), alt
+
+
+def test_a_slider_shows_stored_pictures_without_python(site):
+    with sync_playwright() as playwright:
+        executable = find_chromium(playwright)
+        if executable is None:
+            (pytest.fail if os.environ.get("BDL_REQUIRE_BROWSER") else pytest.skip)("There is no Chromium.")
+        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 390, "height": 720})
+        page.goto((site / f"{LESSON}.html").as_uri())
+        figure = page.locator("figure.frames")
+        picture, shown = figure.locator("img"), figure.locator("output")
+        seen = {}
+        figure.locator("input").focus()
+        for key in ("Home", "ArrowRight", "End"):
+            page.keyboard.press(key)
+            page.wait_for_function(
+                "() => { const p = document.querySelector('.frames img'); return p.complete; }"
+            )
+            assert picture.evaluate("p => p.naturalWidth") > 400
+            value = figure.locator("input").get_attribute("aria-valuetext")
+            assert value == shown.inner_text() and f"samples {value}," in picture.get_attribute("alt")
+            seen[value] = picture.get_attribute("src")
+        assert list(seen)[::2] == ["1", "60"] and len(set(seen.values())) == 3
+        browser.close()
+
+
+def test_frames_of_other_code_are_not_shown(layout):
+    lesson = read_notebook(ROOT / f"{LESSON}.ipynb")
+    assert layout.slider(f"{LESSON}.ipynb", lesson)
+    demo = next(cell for cell in lesson["cells"] if "bdl.demo(" in "".join(cell["source"]))
+    demo["source"] = [*demo["source"], "\n# changed"]
+    assert not layout.slider(f"{LESSON}.ipynb", lesson)
+    shown = layout.notebook(f"{LESSON}.ipynb", lesson)
+    assert "its controls work where the notebook runs" in str(shown) and "figure class" not in str(shown)
 
 
 def test_pages_read_offline_on_a_phone_and_have_nothing_serious_for_axe(site):

@@ -25,8 +25,10 @@ from urllib.parse import quote, unquote, urlsplit
 import api_pages
 import yaml
 from claims_page import number_of, question, read_notebook
+from demo_frames import FRAMES, cells_of, digest
 from execute_notebooks import LIVE, ROOT, notebooks
 from offline_scripts import put_mathjax
+from PIL import Image
 from sphinx.cmd.build import build_main
 
 SITE = ROOT / "build" / "site"
@@ -168,6 +170,7 @@ class Layout:
     def notebook(self, name: str, stored: dict) -> dict:
         """A notebook for reading: without the speaker's notes, and with the ways to run it below its title."""
         cells = []
+        slider = self.slider(name, stored)
         for cell in stored["cells"]:
             if cell["metadata"].get("slideshow", {}).get("slide_type") == "notes":
                 continue
@@ -181,9 +184,9 @@ class Layout:
                 if "data" in output:
                     output["data"] = {kind: data for kind, data in output["data"].items() if kind in SHOWN}
                 if LIVE in "".join(output.get("data", {}).get("text/markdown", "")):
-                    output["data"]["text/markdown"] = (
-                        "▶ *A live demo: its controls work where the notebook runs.*"
-                    )
+                    said = "▶ *A live demo: its controls work where the notebook runs.*"
+                    output["data"] = {"text/html": slider} if slider else {"text/markdown": said}
+                    slider = ""  # of the first demo
         texts = [cell for cell in cells if cell["cell_type"] == "markdown"]
         if not any(
             re.search(r"^## ", cell["source"], re.MULTILINE) for cell in texts
@@ -193,6 +196,28 @@ class Layout:
         title, _, rest = cells[0]["source"].partition("\n")
         cells[0]["source"] = f"{title}\n\n{self.doors(name)}\n{rest}"
         return {**stored, "cells": cells}
+
+    def slider(self, name: str, stored: dict) -> str:
+        """The slider of a lesson's first demo that shows stored frames; "" where there are none of the present code."""
+        folder = self.root / FRAMES.relative_to(ROOT) / Path(name).stem
+        if not name.startswith("lessons/") or not (folder / "frames.json").exists():
+            return ""
+        kept = json.loads((folder / "frames.json").read_text(encoding="utf-8"))
+        if kept["code"] != digest(cells_of(stored)):
+            return ""
+        up, start, frames = "../" * name.count("/"), kept["start"], kept["frames"]
+        at = f"{up}_static/frames/{folder.name}"
+        with Image.open(folder / f"{start}.webp") as picture:
+            width, height = picture.size
+        control, data = escape(kept["control"]), escape(json.dumps(frames), quote=True)
+        return (
+            f'<figure class="frames" data-at="{at}" data-frames="{data}"><div><label>{control} '
+            f'<input type="range" min="0" max="{len(frames) - 1}" value="{start}" autocomplete="off" '
+            f'aria-valuetext="{escape(frames[start]["value"])}"></label> '
+            f"<output>{escape(frames[start]['value'])}</output></div>"
+            f'<img src="{at}/{start}.webp" width="{width}" height="{height}" alt="{escape(frames[start]["words"])}">'
+            "<figcaption>Stored pictures: the demo has all its controls where the notebook runs.</figcaption></figure>"
+        )
 
     def doors(self, name: str) -> str:
         """Links from a notebook's page to its other half and to the places where it runs."""
@@ -256,6 +281,9 @@ def build(folder: Path = SITE, root: Path = ROOT, address: str | None = None) ->
         (folder / "notebooks" / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(root / name, folder / "notebooks" / name)
     put_mathjax(folder / "_static" / "mathjax")
+    frames = root / FRAMES.relative_to(ROOT)
+    if frames.exists():
+        shutil.copytree(frames, folder / "_static" / "frames", ignore=shutil.ignore_patterns("*.json"))
     if dead := [*dead_links(folder)]:
         raise DeadLinks("\n".join(dead))
 

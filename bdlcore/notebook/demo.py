@@ -5,16 +5,35 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
+import anywidget
 import ipywidgets as widgets
 import matplotlib.pyplot as plt
+import traitlets
 from IPython.display import display
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
-from traitlets import TraitError
 
 registry: list[Demo] = []
+
+
+class Picture(widgets.Image):
+    """An image whose tooltip, which screen readers read, can be set: ipywidgets 8 asks it for a description first."""
+
+    description = traitlets.Unicode().tag(sync=True)
+
+
+class Room(anywidget.AnyWidget):
+    """The room for a picture on a page: an unseen box over its parent that knows how many pixels it covers.
+
+    Attributes:
+        pixels: (width, height) on the screen; (0, 0) until the browser has told them.
+    """
+
+    _esm = Path(__file__).with_name("room.js")
+    pixels = traitlets.Tuple(traitlets.Int(), traitlets.Int(), default_value=(0, 0)).tag(sync=True)
 
 
 class Demo:
@@ -25,7 +44,7 @@ class Demo:
             picture.
         controls: the widgets, by argument name.
         presets: settings by name, each a dictionary from argument name to value.
-        image: the `ipywidgets.Image` that shows the picture.
+        image: the `ipywidgets.Image` that shows the picture; its tooltip says what is seen.
         milliseconds: how long the last redraw took.
     """
 
@@ -41,10 +60,10 @@ class Demo:
         for name, settings in self.presets.items():
             if unknown := sorted(set(settings) - set(controls)):
                 raise ValueError(f"Preset {name!r} sets {unknown}, but the controls are {sorted(controls)}.")
-        self.image = widgets.Image(format="png")
+        self.image = Picture(format="png")
         self.milliseconds = 0.0
         self._positions: list[Bbox] | None = None
-        self._room: tuple[float, float] | None = None  # pixels; None: as large as the figure says
+        self._room: Room | None = None  # None: as large as the figure says
         self._held = False
         for control in controls.values():
             control.observe(self._redraw, names="value")
@@ -58,7 +77,7 @@ class Demo:
                 self.controls[name].value = value
                 if self.controls[name].value != value:
                     raise ValueError(f"{name} = {value!r} is beyond the ends of its slider.")
-        except TraitError as problem:
+        except traitlets.TraitError as problem:
             raise ValueError(f"{name} = {value!r} is none of its control's options.") from problem
         finally:
             self._held = False
@@ -68,15 +87,19 @@ class Demo:
         """Go back to the settings that the demo began with."""
         self.set(**self._start)
 
-    def page(self, width: float, height: float) -> widgets.Widget:
-        """The demo for showing to a room: its picture is drawn with just the pixels of width x height."""
-        self._room = (width, height)
-        self._redraw()
-        controls = [*self.controls.values(), self._buttons()]
-        row = widgets.Box(
-            controls, layout=widgets.Layout(flex_flow="row wrap", justify_content="space-between")
-        )
-        return widgets.VBox([row, self.image])
+    def page(self) -> widgets.Widget:
+        """The demo for showing to a class: its picture fills its box, and is drawn with just the box's pixels.
+
+        Sizes are for the style sheet of `make present`, which knows the parts as bdl-page, bdl-controls and
+        bdl-picture.
+        """
+        for control in self.controls.values():
+            control.layout.width, control.style.description_width = None, "8.5em"
+        self._room = Room()
+        self._room.observe(self._redraw, names="pixels")
+        controls = widgets.Box([*self.controls.values(), self._buttons()]).add_class("bdl-controls")
+        picture = widgets.Box([self.image, self._room]).add_class("bdl-picture")
+        return widgets.Box([controls, picture]).add_class("bdl-page")
 
     def _buttons(self) -> widgets.Widget:
         """A button for each preset, and one that goes back to the start."""
@@ -95,10 +118,10 @@ class Demo:
         if self._held:
             return
         start = time.perf_counter()
-        figure = self.draw(**{name: control.value for name, control in self.controls.items()})
-        if self._room:
-            width, height = figure.get_size_inches()
-            figure.set_dpi(min(self._room[0] / width, self._room[1] / height))
+        settings = {name: control.value for name, control in self.controls.items()}
+        figure = self.draw(**settings)
+        if self._room and any(self._room.pixels):
+            figure.set_dpi(min(self._room.pixels / figure.get_size_inches()))
         engine = figure.get_layout_engine()
         self._lay_out(figure)
         canvas, buffer = FigureCanvasAgg(figure), io.BytesIO()
@@ -110,8 +133,9 @@ class Demo:
             buffer = io.BytesIO()
             canvas.print_png(buffer, pil_kwargs={"compress_level": 1})
         plt.close(figure)
-        self.image.tooltip = figure.get_label() or None  # what `plots.describe` said of it
-        self.image.value = buffer.getvalue()
+        with self.image.hold_sync():
+            self.image.tooltip = figure.get_label() or _words(figure, settings)
+            self.image.value = buffer.getvalue()
         self.milliseconds = 1000 * (time.perf_counter() - start)
 
     def _lay_out(self, figure: Figure) -> None:
@@ -135,6 +159,16 @@ class Demo:
 
     def _ipython_display_(self) -> None:
         display(widgets.VBox([*self.controls.values(), self._buttons(), self.image]))
+
+
+def _words(figure: Figure, settings: Mapping[str, object]) -> str:
+    """What a picture shows, for who does not see it: the settings, then each panel's title and axes."""
+    said = [", ".join(f"{name} {value}" for name, value in settings.items())]
+    for ax in figure.axes:
+        title = ax.get_title() or ax.get_title("left")
+        axes = " against ".join(filter(None, [ax.get_ylabel(), ax.get_xlabel()]))
+        said.append(": ".join(filter(None, [title, axes])))
+    return ". ".join(filter(None, said)).replace("_", " ") + "."
 
 
 def demo(
@@ -178,7 +212,8 @@ def _control(name: str, spec: tuple | list | widgets.Widget) -> widgets.Widget:
     }
     if isinstance(spec, list):
         toggles = {**style["style"], "button_width": "auto"}
-        return widgets.ToggleButtons(options=spec, description=style["description"], style=toggles)
+        made = widgets.ToggleButtons(options=spec, description=style["description"], style=toggles)
+        return made.add_class("jupyter-widgets").add_class("widget-inline-hbox")  # in line with the sliders
     if not isinstance(spec, tuple) or len(spec) != 4:
         raise ValueError(
             f"The control for {name!r} must be (low, high, step, value), a list of options, or a widget; got {spec!r}."

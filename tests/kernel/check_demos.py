@@ -1,4 +1,4 @@
-"""Run in a notebook's kernel after its last cell: does every control of every live demo move its picture?
+"""Run in a notebook's kernel after its last cell: does every control and preset of every live demo move its picture?
 
 Prints one JSON line per demo: how many controls, the slowest and the median redraw in milliseconds of computing,
 and what is wrong with it. A demo is a pure function of its controls, so a control put back must bring the picture back.
@@ -72,6 +72,15 @@ async def examine(demo):
             break
         else:
             problems.append(f"moving {name!r} away from {home!r} does not change the picture")
+    for name, settings in demo.presets.items():
+        picture = demo.image.value
+        try:
+            demo.set(**settings)
+            if demo.image.value == picture:
+                problems.append(f"preset {name!r} does not change the picture")
+            demo.reset()
+        except Exception as error:
+            problems.append(f"preset {name!r} raises {type(error).__name__}: {error}")
     milliseconds = [1000 * seconds for seconds in redraws] or [0.0]
     return {
         "controls": len(demo.controls),

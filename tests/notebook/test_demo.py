@@ -64,7 +64,9 @@ def test_what_a_control_does_not_take_is_refused():
 
 def test_a_page_has_the_pixels_of_its_room():
     demo = bdl.demo(draw, height=(1, 9, 1, 3))
-    demo.page(800, 300)  # the figure is 2 x 1 inches
+    controls, picture = demo.page().children
+    assert controls.children[0] is demo.controls["height"] and picture.children[0] is demo.image
+    picture.children[1].pixels = 800, 300  # as the browser tells; the figure is 2 x 1 inches
     width, height = (int.from_bytes(demo.image.value[at : at + 4]) for at in (16, 20))
     assert (width, height) == (600, 300)
 
