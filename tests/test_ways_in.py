@@ -11,6 +11,7 @@ import venv
 from pathlib import Path
 
 import colab_cell
+import jsonschema
 import pytest
 import yaml
 from IPython.core.inputtransformer2 import TransformerManager
@@ -85,6 +86,85 @@ def test_public_checks_run_the_commands_of_the_readme():
     assert [step["name"] for step in steps if "run" in step] == commands == ["make lab", "make test"]
     for step in steps:
         assert "run" not in step or f"{step['name']} TORCH=cpu" in step["run"]
+
+
+# The Citation File Format 1.2.0 (doi.org/10.5281/zenodo.5171937), of which these are the keys that software uses
+TEXT = {"type": "string", "minLength": 1}
+ADDRESS = {"type": "string", "pattern": r"^https?://[^\s/]+\.[^\s/]+"}
+PERSON = dict.fromkeys(("family-names", "given-names", "name-particle", "name-suffix", "affiliation"), TEXT)
+PERSON |= {
+    "orcid": {"type": "string", "pattern": r"^https://orcid\.org/(\d{4}-){3}\d{3}[\dX]$"},
+    "website": ADDRESS,
+}
+CITATION = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["cff-version", "message", "title", "authors"],
+    "properties": {
+        "cff-version": {"const": "1.2.0"},
+        "type": {"enum": ["software", "dataset"]},
+        "authors": {
+            "type": "array",
+            "minItems": 1,
+            "uniqueItems": True,
+            "items": {
+                "anyOf": [
+                    {
+                        "type": "object",
+                        "additionalProperties": False,
+                        "minProperties": 1,
+                        "properties": PERSON,
+                    },
+                    {
+                        "type": "object",
+                        "additionalProperties": False,
+                        "required": ["name"],
+                        "properties": {"name": TEXT, "website": ADDRESS},
+                    },
+                ]
+            },
+        },
+        "keywords": {"type": "array", "minItems": 1, "uniqueItems": True, "items": TEXT},
+        "date-released": {"type": "string", "pattern": r"^\d{4}-(0\d|1[0-2])-([0-2]\d|3[01])$"},
+        "doi": {"type": "string", "pattern": r"^10\.\d{4,9}(\.\d+)?/\S+$"},
+        **dict.fromkeys(("message", "title", "abstract", "version", "license", "commit"), TEXT),
+        **dict.fromkeys(("repository-code", "repository", "url", "license-url"), ADDRESS),
+    },
+}
+
+
+def citation(text: str) -> dict:
+    """A CITATION.cff that is valid; jsonschema's ValidationError otherwise."""
+    found = yaml.load(text, yaml.BaseLoader)  # dates stay as they are written
+    jsonschema.validate(found, CITATION)
+    return found
+
+
+def test_the_citation_file_is_valid_and_of_this_version():
+    text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    found = citation(text)
+    assert (found["version"], found["license"]) == (PROJECT["version"], PROJECT["license"])
+    commented = re.search(r"add: (repository-code): <", text)[1]
+    citation(f"{text}{commented}: https://example.org/owner/course\ndate-released: 2026-02-28\n")
+
+
+@pytest.mark.parametrize(
+    "old, new, said",
+    [
+        ("authors:", "author:", "'author' was unexpected"),
+        ("message: ", "# message: ", "'message' is a required property"),
+        ("cff-version: 1.2.0", "cff-version: 1.2", "'1.2.0' was expected"),
+        ("type: software", "type: course", "'course' is not one of"),
+        ("- name: ", "- nom: ", "not valid under any of the given schemas"),
+        ("license: ", "repository-code: <its address>\nlicense: ", "does not match"),
+        ("license: ", "date-released: 28.2.2026\nlicense: ", "does not match"),
+    ],
+)
+def test_a_wrong_citation_file_is_refused(old, new, said):
+    text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert re.search(f"^.*?{old}", text, re.MULTILINE)
+    with pytest.raises(jsonschema.ValidationError, match=said):
+        citation(re.sub(f"^( *){old}", rf"\1{new}", text, flags=re.MULTILINE))
 
 
 def test_issue_templates_ask_for_something():
