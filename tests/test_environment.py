@@ -104,7 +104,7 @@ def test_conda_environment_adds_nothing_of_its_own():
     plain = [item for item in ENVIRONMENT["dependencies"] if isinstance(item, str)]
     (nested,) = [item for item in ENVIRONMENT["dependencies"] if not isinstance(item, str)]
     assert [re.split("[=<> ]", item)[0] for item in plain] == ["python", "pip"]
-    assert nested == {"pip": ["-c requirements.txt", "-e ."]}
+    assert nested == {"pip": ["-c requirements.txt", "-e .[lab]"]}
 
 
 def test_conda_environment_uses_a_supported_python():
