@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 
 from .._support.progress import progress
-from . import _show
+from . import _show, _solved
 from ._judgements import NotAttempted, NotYet
 from ._reading import describe, holds_ellipsis
 from ._records import CORRECT, NOT_ATTEMPTED, NOT_YET, Exercise, Result
@@ -148,6 +148,8 @@ class _Check:
     def __call__(self, id: str, answer: object, *, seed: int | None = None) -> None:
         result = examine(id, answer, seed)
         session.results[id] = result
+        if result.state == CORRECT and not GRADING:
+            _solved.record(id, registered())
         hints = session.open_hint(result.exercise) if result.state == NOT_YET else ()
         _show.show(_show.result(result, hints), state=result.state, exercise=id)
         if result.state != CORRECT and GRADING:
@@ -163,11 +165,11 @@ check = _Check()
 
 
 def score_card(lesson: str | None = None) -> None:
-    """Shows the state of every exercise of this notebook, and the points.
+    """Shows the state of every exercise of this notebook, the points, and how much of the course is solved.
 
     The notebook is recognised by the checks that have been run; `lesson` names another one.
     """
     known = registered()
     lessons = {lesson} if lesson else {result.exercise.lesson for result in session.results.values()}
     rows = [(found, session.results.get(found.id)) for found in known.values() if found.lesson in lessons]
-    _show.show(_show.score_card(rows), state="score card")
+    _show.show(_show.score_card(rows, _solved.summary(known)), state="score card")

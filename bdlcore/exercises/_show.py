@@ -60,8 +60,8 @@ def hints(exercise: Exercise, opened: tuple[str, ...]) -> Shown:
     return _box(_LOOK["not yet"][1], f"Hints · {exercise.title}", [], [], _hint_lines(exercise, opened))
 
 
-def score_card(rows: list[tuple[Exercise, Result | None]]) -> Shown:
-    """A table of exercises with state and points, and the sum."""
+def score_card(rows: list[tuple[Exercise, Result | None]], more: str = "") -> Shown:
+    """A table of exercises with state and points, the sum, and one more line."""
     if not rows:
         return _box(_LOOK["not attempted"][1], "Score card", ["Run the checks above first."], [], [])
     states = ["not attempted" if found is None else found.state for _, found in rows]
@@ -76,7 +76,7 @@ def score_card(rows: list[tuple[Exercise, Result | None]]) -> Shown:
         table.append((str(number), html.escape(exercise.title), told, f"{got} / {exercise.points}"))
         lines.append(f"{number:3d}  {symbol} {state:13s}  {got:2d} / {exercise.points:<2d}  {exercise.title}")
     _, colour = _LOOK["correct" if done == len(rows) else "not yet" if any(earned) else "not attempted"]
-    return _add_table(_box(colour, f"Score card · {summary}", [], [], []), table, lines)
+    return _add_table(_box(colour, f"Score card · {summary}", [more] * bool(more), [], []), table, lines)
 
 
 def variants(exercise: Exercise, rows: list[tuple[str, str, str, str]]) -> Shown:
