@@ -71,7 +71,7 @@ class ExecuteAll(Execute):
 
 
 class OnlyVerdictsCount(NbGraderPreprocessor):
-    """Gives no points to a check cell unless it shows that its exercise is correct.
+    """Gives points to a check cell for what it shows: all if its exercise is correct, else those of its right parts.
 
     nbgrader gives full points to any cell that raises nothing: one that was not run, or whose check was replaced.
     Nor does a notebook earn any whose unlocked cells name what decides about points.
@@ -88,12 +88,15 @@ class OnlyVerdictsCount(NbGraderPreprocessor):
             if not graded.get("grade") or cell.cell_type != "code":
                 continue
             verdict = {"state": "correct", "exercise": graded["grade_id"].removesuffix("-check")}
-            shown = [output.get("metadata", {}).get("bdl") for output in cell.outputs]
+            shown = [v for v in (output.get("metadata", {}).get("bdl") for output in cell.outputs) if v]
+            share = verdict | {"state": "not yet", "earned": shown[0].get("earned") if shown else None}
             if touched:
                 refuse(
                     cell, "A cell of this notebook names what decides about points: no check of it counts."
                 )
-            elif shown.count(verdict) != 1 or len([one for one in shown if one]) != 1:
+            elif shown == [share] and share["earned"]:
+                give(cell, share["earned"])
+            elif shown != [verdict]:
                 refuse(cell, "This check did not say that the answer is correct.")
         return nb, resources
 
@@ -103,6 +106,14 @@ MACHINE = re.compile(
     r"NBGRADER|(?<!from )\bbdl(core)?\.exercises\b|\bbdlcore\.exercises\.(?!checks\b)|\bsys\.modules\b"
     r"|\b(_machine|_judgements|_trial|_records|_show|_Check)\b|\btype\(_?check\)|\bcheck\.__|[\"']bdl[\"']"
 )
+
+
+def give(cell, points):
+    """Puts a number in place of the check's refusal, which nbgrader reads as these points; another error stays."""
+    if all(output.ename == "NotCorrect" for output in cell.outputs if output.output_type == "error"):
+        kept = [output for output in cell.outputs if output.output_type not in ("error", "execute_result")]
+        number = new_output("execute_result", {"text/plain": points}, execution_count=cell.execution_count)
+        cell.outputs = [*kept, number]
 
 
 def refuse(cell, reason):

@@ -104,7 +104,7 @@ def test_conda_environment_adds_nothing_of_its_own():
     plain = [item for item in ENVIRONMENT["dependencies"] if isinstance(item, str)]
     (nested,) = [item for item in ENVIRONMENT["dependencies"] if not isinstance(item, str)]
     assert [re.split("[=<> ]", item)[0] for item in plain] == ["python", "pip"]
-    assert nested == {"pip": ["-c requirements.txt", "-e ."]}
+    assert nested == {"pip": ["-c requirements.txt", "-e .[lab]"]}
 
 
 def test_conda_environment_uses_a_supported_python():
@@ -214,7 +214,8 @@ def test_first_run_installs_and_second_does_nothing(course, capsys):
         "which Python is left to uv and requires-python"
     )
     assert (
-        "--constraint requirements.txt --editable .[test] pip" in install and "--torch-backend" not in install
+        "--constraint requirements.txt --editable .[lab,test] pip" in install
+        and "--torch-backend" not in install
     )
     assert offline == install + " --offline", "what was downloaded before needs no network"
 
@@ -236,7 +237,7 @@ def test_more_extras_or_new_pins_update_what_is_there(course, capsys):
         file.write("# changed\n")
     course.set_up()
     assert capsys.readouterr().out.count("Updating .venv") == 2
-    assert ".[test]" in course.asked[-1], "an update keeps the extras"
+    assert ".[lab,test]" in course.asked[-1], "an update keeps the extras"
     assert not course.asks("venv --clear")
 
 
@@ -258,7 +259,7 @@ def test_unfinished_broken_or_moved_environment_is_made_anew(course):
 def test_another_python_or_torch_build_is_made_anew_and_then_kept(course):
     course.set_up("--extra", "test")
     course.set_up("--torch", "cpu")
-    assert course.asks("venv --clear") and course.asks("--torch-backend cpu") and course.asks(".[test]")
+    assert course.asks("venv --clear") and course.asks("--torch-backend cpu") and course.asks(".[lab,test]")
     course.set_up("--python", "3.13")
     assert course.asks("venv --clear --python 3.13") and course.asks("--torch-backend cpu")
     course.set_up()

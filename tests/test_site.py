@@ -99,11 +99,14 @@ def test_links_hold_on_the_site(layout):
 
 
 def test_ways_to_run_a_notebook(layout):
+    layout.address = "https://github.com/owner/course"
     doors = layout.doors(f"{LESSON}.ipynb")
-    assert f"/github/owner/course/blob/main/{LESSON}.ipynb" in doors and "Open in Binder" in doors
-    layout.address = ""
-    doors = layout.doors(f"{LESSON}.ipynb")
-    assert "Download the notebook" in doors and "Colab" not in doors and "Binder" not in doors
+    assert (
+        f"/github/owner/course/blob/gh-pages/notebooks/{LESSON}.ipynb" in doors and "Open in Binder" in doors
+    )
+    for layout.address in ("", "https://example.org/owner/course"):
+        doors = layout.doors(f"{LESSON}.ipynb")
+        assert "Download the notebook" in doors and "Colab" not in doors and "Binder" not in doors
 
 
 def test_speaker_notes_are_left_out(layout):

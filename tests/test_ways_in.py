@@ -11,8 +11,11 @@ import venv
 from pathlib import Path
 
 import colab_cell
+import jsonschema
+import nbformat
 import pytest
 import yaml
+from execute_notebooks import notebooks
 from IPython.core.inputtransformer2 import TransformerManager
 from packaging.requirements import Requirement
 
@@ -38,12 +41,55 @@ def test_colab_cell_does_nothing_where_the_package_is(monkeypatch):
         colab_cell.cell("")
 
 
-def test_installing_keeps_a_newer_torch(tmp_path):
-    """A clean environment whose packages are all newer than the pins, and no network: pip must want nothing else."""
+@pytest.mark.parametrize("name", ["lessons", "exercises"])
+def test_the_cell_comes_before_all_code_and_changes_nothing_else(name):
+    (path, *_) = notebooks(name)
+    plain, ready = nbformat.read(path, as_version=4), nbformat.read(path, as_version=4)
+    colab_cell.put_into(ready, "https://example.org/owner/course")
+    nbformat.validate(ready)
+    first = next(cell for cell in ready.cells if cell.cell_type == "code")
+    assert first.source == colab_cell.cell("https://example.org/owner/course").rstrip()
+    ready.cells.remove(first)
+    assert ready == plain
+
+
+# What Colab had in February 2026 (its own list, googlecolab/backend-info) of what the course needs and of what must
+# stay as it is: pages there show the widgets of ipywidgets 7 alone, and a kernel cannot be changed while it runs.
+COLAB = {
+    "torch": "2.10.0+cu128",
+    "torchvision": "0.25.0+cu128",
+    "numpy": "2.0.2",
+    "scipy": "1.16.3",
+    "scikit-learn": "1.6.1",
+    "scikit-image": "0.25.2",
+    "matplotlib": "3.10.0",
+    "safetensors": "0.7.0",
+    "tqdm": "4.67.3",
+    "psutil": "5.9.5",
+    "ipykernel": "6.17.1",
+    "ipywidgets": "7.7.1",
+    "anywidget": "0.9.21",
+}
+NOT_ON_COLAB = {"mnist1d"}
+
+
+def test_colab_has_all_but_one_of_what_the_package_needs():
+    needed = {Requirement(text).name: Requirement(text) for text in PROJECT["dependencies"]}
+    assert set(needed) - set(COLAB) == NOT_ON_COLAB
+    too_old = [name for name in set(needed) & set(COLAB) if COLAB[name] not in needed[name].specifier]
+    assert not too_old
+
+
+NEWER = {Requirement(text).name: "99.0" for text in PROJECT["dependencies"]} | {"torch": "99.0+cu999"}
+FOUND = {"newer": NEWER, "Colab's": COLAB | {name: NEWER[name] for name in NOT_ON_COLAB}}
+
+
+@pytest.mark.parametrize("found", FOUND.values(), ids=FOUND)
+def test_installing_keeps_what_is_there(tmp_path, found):
+    """A clean environment with these packages, and no network: pip must want nothing else."""
     venv.create(tmp_path / "env", with_pip=True)
     (packages,) = (tmp_path / "env").glob("[Ll]ib/**/site-packages")
-    for name in {Requirement(text).name for text in PROJECT["dependencies"]}:
-        version = "99.0+cu999" if name == "torch" else "99.0"
+    for name, version in found.items():
         folder = packages / f"{name.replace('-', '_')}-{version}.dist-info"
         folder.mkdir()
         (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
@@ -59,7 +105,9 @@ def test_installing_keeps_a_newer_torch(tmp_path):
     install = ["install", "--quiet", "--no-index", "--no-build-isolation", f"bdlcore @ {course.as_uri()}"]
     done = subprocess.run([python, "-I", "-m", "pip", *install], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert (packages / "bdlcore/__init__.py").exists() and (packages / "torch-99.0+cu999.dist-info").exists()
+    assert (packages / "bdlcore/__init__.py").exists()
+    kept = {f"{name.replace('-', '_')}-{version}.dist-info" for name, version in found.items()}
+    assert kept <= {path.name for path in packages.iterdir()}
 
 
 def test_binder_and_the_container_use_the_pins_and_the_small_torch():
@@ -68,7 +116,7 @@ def test_binder_and_the_container_use_the_pins_and_the_small_torch():
     assert binder["dependencies"][:2] == conda["dependencies"][:2]
     assert binder["dependencies"][2] == {"pip": PROJECT["optional-dependencies"]["setup"]}
     script = ROOT / ".binder/postBuild"
-    assert "--torch-backend cpu -c requirements.txt -e ." in script.read_text()
+    assert "--torch-backend cpu -c requirements.txt -e '.[lab]'" in script.read_text()
     subprocess.run(["bash", "-n", script], check=True)
     assert sys.platform == "win32" or script.stat().st_mode & 0o111
     container = json.loads((ROOT / ".devcontainer/devcontainer.json").read_text())
@@ -85,6 +133,85 @@ def test_public_checks_run_the_commands_of_the_readme():
     assert [step["name"] for step in steps if "run" in step] == commands == ["make lab", "make test"]
     for step in steps:
         assert "run" not in step or f"{step['name']} TORCH=cpu" in step["run"]
+
+
+# The Citation File Format 1.2.0 (doi.org/10.5281/zenodo.5171937), of which these are the keys that software uses
+TEXT = {"type": "string", "minLength": 1}
+ADDRESS = {"type": "string", "pattern": r"^https?://[^\s/]+\.[^\s/]+"}
+PERSON = dict.fromkeys(("family-names", "given-names", "name-particle", "name-suffix", "affiliation"), TEXT)
+PERSON |= {
+    "orcid": {"type": "string", "pattern": r"^https://orcid\.org/(\d{4}-){3}\d{3}[\dX]$"},
+    "website": ADDRESS,
+}
+CITATION = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["cff-version", "message", "title", "authors"],
+    "properties": {
+        "cff-version": {"const": "1.2.0"},
+        "type": {"enum": ["software", "dataset"]},
+        "authors": {
+            "type": "array",
+            "minItems": 1,
+            "uniqueItems": True,
+            "items": {
+                "anyOf": [
+                    {
+                        "type": "object",
+                        "additionalProperties": False,
+                        "minProperties": 1,
+                        "properties": PERSON,
+                    },
+                    {
+                        "type": "object",
+                        "additionalProperties": False,
+                        "required": ["name"],
+                        "properties": {"name": TEXT, "website": ADDRESS},
+                    },
+                ]
+            },
+        },
+        "keywords": {"type": "array", "minItems": 1, "uniqueItems": True, "items": TEXT},
+        "date-released": {"type": "string", "pattern": r"^\d{4}-(0\d|1[0-2])-([0-2]\d|3[01])$"},
+        "doi": {"type": "string", "pattern": r"^10\.\d{4,9}(\.\d+)?/\S+$"},
+        **dict.fromkeys(("message", "title", "abstract", "version", "license", "commit"), TEXT),
+        **dict.fromkeys(("repository-code", "repository", "url", "license-url"), ADDRESS),
+    },
+}
+
+
+def citation(text: str) -> dict:
+    """A CITATION.cff that is valid; jsonschema's ValidationError otherwise."""
+    found = yaml.load(text, yaml.BaseLoader)  # dates stay as they are written
+    jsonschema.validate(found, CITATION)
+    return found
+
+
+def test_the_citation_file_is_valid_and_of_this_version():
+    text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    found = citation(text)
+    assert (found["version"], found["license"]) == (PROJECT["version"], PROJECT["license"])
+    commented = re.search(r"add: (repository-code): <", text)[1]
+    citation(f"{text}{commented}: https://example.org/owner/course\ndate-released: 2026-02-28\n")
+
+
+@pytest.mark.parametrize(
+    "old, new, said",
+    [
+        ("authors:", "author:", "'author' was unexpected"),
+        ("message: ", "# message: ", "'message' is a required property"),
+        ("cff-version: 1.2.0", "cff-version: 1.2", "'1.2.0' was expected"),
+        ("type: software", "type: course", "'course' is not one of"),
+        ("- name: ", "- nom: ", "not valid under any of the given schemas"),
+        ("license: ", "repository-code: <its address>\nlicense: ", "does not match"),
+        ("license: ", "date-released: 28.2.2026\nlicense: ", "does not match"),
+    ],
+)
+def test_a_wrong_citation_file_is_refused(old, new, said):
+    text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert re.search(f"^.*?{old}", text, re.MULTILINE)
+    with pytest.raises(jsonschema.ValidationError, match=said):
+        citation(re.sub(f"^( *){old}", rf"\1{new}", text, flags=re.MULTILINE))
 
 
 def test_issue_templates_ask_for_something():

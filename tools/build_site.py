@@ -4,8 +4,10 @@ Lays out the pages in build/site-source, under the paths that they have in the r
 docs/conf.py turn them into FOLDER (build/site). No notebook is run. The pages need no server and no network: what they
 load lies beside them. At the end every link and every picture is looked up; a dead one fails.
 
-Where CITATION.cff has a `repository-code`, lessons also link to Colab and Binder, and pages to files that are not on
-the site; without it those are left out.
+Where CITATION.cff has a `repository-code`, pages also link to files that are not on the site, notebooks to Colab and
+Binder, and the notebooks to download begin with a cell that installs the package where it is missing
+(tools/colab_cell.py). Colab opens those, from the branch that the site is published on; what the repository holds stays
+free of an address.
 """
 
 from __future__ import annotations
@@ -23,8 +25,10 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 import api_pages
-import yaml
+import colab_cell
+import nbformat
 from claims_page import number_of, question, read_notebook
+from colab_cell import repository
 from demo_frames import FRAMES, cells_of, digest
 from execute_notebooks import LIVE, ROOT, notebooks
 from offline_scripts import put_mathjax
@@ -32,6 +36,7 @@ from PIL import Image
 from sphinx.cmd.build import build_main
 
 SITE = ROOT / "build" / "site"
+PUBLISHED = "gh-pages"  # the branch of the repository on which GitHub Pages finds the site
 GUIDES = {  # page of the repository -> its name beside the text
     "docs/setup.md": "Setting up",
     "docs/teaching.md": "Teaching with this course",
@@ -56,12 +61,6 @@ SHOWN = ("image/png", "image/svg+xml", "text/html", "text/markdown", "text/plain
 
 class DeadLinks(ValueError):
     """The site links to what is not there, or loads something from elsewhere."""
-
-
-def repository(root: Path = ROOT) -> str:
-    """The public address of the course without a slash at its end; empty where CITATION.cff does not name it."""
-    citation = yaml.safe_load((root / "CITATION.cff").read_text(encoding="utf-8"))
-    return str(citation.get("repository-code", "")).rstrip("/")
 
 
 # --- laying out the pages ---
@@ -229,11 +228,10 @@ class Layout:
         elif topic in self.exercises:
             links.append((f"{up}exercises/{topic.removesuffix('.ipynb')}.html", "Exercises"))
         links.append((f"{up}notebooks/{name}", "Download the notebook"))
-        if self.address:
-            owner = urlsplit(self.address).path.strip("/")
-            links.append(
-                (f"https://colab.research.google.com/github/{owner}/blob/main/{name}", "Open in Colab")
-            )
+        owner = urlsplit(self.address).path.strip("/")
+        if urlsplit(self.address).netloc == "github.com":
+            copy = f"{owner}/blob/{PUBLISHED}/notebooks/{name}"
+            links.append((f"https://colab.research.google.com/github/{copy}", "Open in Colab"))
             place = quote(f"lab/tree/{name}", safe="")
             links.append((f"https://mybinder.org/v2/gh/{owner}/main?urlpath={place}", "Open in Binder"))
         shown = "".join(f'<a href="{escape(where)}">{text}</a>' for where, text in links)
@@ -280,6 +278,10 @@ def build(folder: Path = SITE, root: Path = ROOT, address: str | None = None) ->
     for name in [*layout.lessons, *layout.exercises.values()]:
         (folder / "notebooks" / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(root / name, folder / "notebooks" / name)
+        if address:
+            notebook = nbformat.read(root / name, as_version=4)
+            colab_cell.put_into(notebook, address)
+            nbformat.write(notebook, folder / "notebooks" / name)
     put_mathjax(folder / "_static" / "mathjax")
     frames = root / FRAMES.relative_to(ROOT)
     if frames.exists():

@@ -69,7 +69,12 @@ def kernel_environment(path: Path, *, seed: int = 0, threads: int = 1) -> dict[s
     for library in ("OMP", "MKL", "OPENBLAS"):
         env[f"{library}_NUM_THREADS"] = str(threads)
     # Jupyter itself tells a kernel its notebook's path in this variable; claims note their lesson from it
-    return env | {"BDL_SCALE": "small", "BDL_SEED": str(seed), "JPY_SESSION_NAME": path.resolve().as_posix()}
+    return env | {
+        "BDL_SCALE": "small",
+        "BDL_SEED": str(seed),
+        "BDL_SOLVED": "0",
+        "JPY_SESSION_NAME": path.resolve().as_posix(),
+    }
 
 
 class Execution(NamedTuple):

@@ -261,7 +261,7 @@ def set_up(extras=(), python="", torch=""):
     stamp = read_stamp()
     wanted = {
         "fingerprint": fingerprint(),
-        "extras": sorted({*extras, *stamp.get("extras", [])}),
+        "extras": sorted({"lab", *extras, *stamp.get("extras", [])}),
         "torch": torch or stamp.get("torch", ""),
         "python": python or stamp.get("python", ""),
         "folder": VENV,

@@ -3,6 +3,7 @@
 BDL_SCALE     "small" (default) or "paper": the size of experiments that have two
 BDL_SEED      0 (default), 1, 2, ...: other random numbers for everything
 BDL_DATA      folder of larger data sets; .cache/bdlcore in the user's home by default
+BDL_SOLVED    file that lists the exercises solved, .bdl/solved.json in the user's home by default; 0 keeps none
 BDL_PROGRESS  0 turns progress bars off
 """
 
@@ -35,6 +36,12 @@ def seed_shift() -> int:
 def data_folder() -> Path:
     """BDL_DATA."""
     return Path(os.environ.get("BDL_DATA") or Path.home() / ".cache" / "bdlcore")
+
+
+def solved_file() -> Path | None:
+    """BDL_SOLVED; None where no record is to be kept."""
+    value = os.environ.get("BDL_SOLVED") or ""
+    return None if value == "0" else Path(value or Path.home() / ".bdl" / "solved.json")
 
 
 def progress_shown() -> bool:

@@ -48,7 +48,8 @@ class Full:
     """The whole of G, as a matrix over weights or, where that is smaller, over the data's outputs.
 
     With B (N C, D) the rows L_n^T J_n stacked, G = B^T B. |I + B^T B| = |I + B B^T|, and
-    A^-1 = I - B^T (I + B B^T)^-1 B, so min(D, N C) sets the cost.
+    A^-1 = I - B^T (I + B B^T)^-1 B, so min(D, N C) sets the cost. Of the smaller matrix only the Cholesky factor of I
+    plus it is kept, from which it comes back.
     """
 
     def __init__(self, jacobian: Jacobian, theta: Tensor, x: Tensor, root: Root, outputs: int):
@@ -63,15 +64,17 @@ class Full:
                 self.rows[part.start * outputs : part.start * outputs + len(B)] = B
             else:
                 gram.addmm_(B.mT, B)
-        self.gram = self.rows @ self.rows.mT if self.dual else gram
+        gram = self.rows @ self.rows.mT if self.dual else gram
+        gram.diagonal().add_(1)
+        self.root = cholesky(gram)
 
     @staticmethod
     def check(jacobian: Jacobian, rows: int, modes: int, memory_gb: float) -> None:
         """Raise ValueError where `modes` of these on N C = `rows` outputs would need more memory than allowed."""
         dim = jacobian.dim
         side = min(dim, rows)
-        # per mode the matrix, its factor and one more while working, and the rows of the dual form
-        needed = 8e-9 * modes * (3 * side**2 + (rows * dim if rows < dim else 0))
+        # per mode the factor and the rows of the dual form; for one at a time the matrix and one more
+        needed = 8e-9 * ((modes + 2) * side**2 + modes * (rows * dim if rows < dim else 0))
         if needed > memory_gb:
             raise ValueError(
                 f"The full curvature of D={dim} weights on N*C={rows} outputs, for {modes} mode(s), needs {needed:.1f} "
@@ -79,19 +82,19 @@ class Full:
             )
 
     def state(self) -> dict[str, Tensor]:
-        return {"gram": self.gram} | ({"rows": self.rows} if self.dual else {})
+        return {"root": self.root} | ({"rows": self.rows} if self.dual else {})
 
     @classmethod
     def from_state(cls, jacobian: Jacobian, state: dict[str, Tensor]) -> Full:
         made = cls.__new__(cls)
         made.sizes, made.dim = jacobian.sizes, jacobian.dim
-        made.gram, made.rows, made.dual = state["gram"], state.get("rows"), "rows" in state
+        made.root, made.rows, made.dual = state["root"], state.get("rows"), "rows" in state
         return made
 
-    @cached_property
-    def root(self) -> Tensor:
-        """Cholesky factor of I + G or I + B B^T."""
-        return cholesky(self.gram + _identity(self.gram))
+    @property
+    def gram(self) -> Tensor:
+        """G or B B^T."""
+        return self.rows @ self.rows.mT if self.dual else self.root @ self.root.mT - _identity(self.root)
 
     @cached_property
     def eigenvalues(self) -> Tensor:

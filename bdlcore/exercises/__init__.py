@@ -23,6 +23,9 @@ The check draws inputs, calls the answer, names known mistakes and compares with
         right = logits.softmax(-1).mean(0)
         trial.judge(got, right, mistakes, "These are not the averaged probabilities.")
 
+Where several things are asked for, `trial.parts` takes them apart, and `trial.judge(..., part=True)` of each gives it a
+share of the points.
+
 The cells, in this order (`make exercises` writes their nbgrader metadata)::
 
     ### Exercise 3 · Average the right thing  ★☆☆ · 5 min    <- markdown, then the text of the exercise

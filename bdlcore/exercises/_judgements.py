@@ -35,6 +35,10 @@ class Judgements:
 
     called = ""  # how the learner's function was last called, told beside a message
 
+    def __init__(self) -> None:
+        self.right: list[str] = []  # parts of the answer, by what they are
+        self.wrong: list[NotYet] = []  # what is wrong of the other parts
+
     def fail(self, message: str, detail: str = "") -> NoReturn:
         """Not yet, for this reason."""
         raise NotYet(message, "\n".join(filter(None, (detail, self.called))))
@@ -176,13 +180,23 @@ class Judgements:
         rtol: float | None = None,
         scale: float = SCALE,
         what: str = "Your answer",
+        part: bool = False,
     ) -> None:
         """The end of most checks: a known mistake is named, any other difference from the right numbers gets `message`.
 
-        That is `reject_mistakes`, then `expect_close`; their docstrings say what the arguments may be.
+        That is `reject_mistakes`, then `expect_close`; their docstrings say what the arguments may be. With `part` this
+        is one of several things that are asked for, `what` is its name, and the trial goes on where it is wrong: every
+        part that is right earns its share of the points. The learner is told what is wrong of the first that is.
         """
-        self.reject_mistakes(got, right, mistakes, also=also, rtol=rtol, scale=scale)
-        self.expect_close(got, right, message, also=also, rtol=rtol, scale=scale, what=what)
+        try:
+            self.reject_mistakes(got, right, mistakes, also=also, rtol=rtol, scale=scale)
+            self.expect_close(got, right, message, also=also, rtol=rtol, scale=scale, what=what)
+        except NotYet as problem:
+            if not part:
+                raise
+            self.wrong.append(problem)
+        else:
+            self.right += [what] * part
 
     def unchanged_if_close(self, got: object, shipped: object, *, rtol: float | None = None) -> None:
         """For find the bug: not attempted as long as the code gives what the code as handed out gives."""

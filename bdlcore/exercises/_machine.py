@@ -11,9 +11,10 @@ import pkgutil
 import random
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 
 from .._support.progress import progress
-from . import _show
+from . import _show, _solved
 from ._judgements import NotAttempted, NotYet
 from ._reading import describe, holds_ellipsis
 from ._records import CORRECT, NOT_ATTEMPTED, NOT_YET, Exercise, Result
@@ -90,24 +91,32 @@ def examine(id: str, answer: object, seed: int | None = None) -> Result:
     for index in progress(found.trials, f"check of {id}"):
         words = io.StringIO()
         with contextlib.redirect_stdout(words), contextlib.redirect_stderr(words):
-            result = _one_trial(found, answer, Trial(seed, index))
-        if result.state != CORRECT:
-            printed = words.getvalue()
+            tried = _one_trial(found, answer, Trial(seed, index))
+        if result.state == CORRECT:
+            printed = words.getvalue() if tried.state != CORRECT else printed or words.getvalue()
+            result = tried
+        elif tried.state != CORRECT:  # what is told is of the first that failed; a part must be right in all
+            result = replace(result, right=tuple(part for part in result.right if part in tried.right))
+        if result.state != CORRECT and not result.right:
             break
-        printed = printed or words.getvalue()
     sys.stdout.write(printed)
     return result
 
 
 def _one_trial(found: Exercise, answer: object, trial: Trial) -> Result:
+    right: tuple[str, ...] = ()
     try:
         found.run(answer, trial)
+        right = tuple(trial.right)  # of parts that have all been judged
         trial.finish()
-    except NotAttempted as end:
-        return Result(found, NOT_ATTEMPTED, str(end))
-    except NotYet as end:
-        return Result(found, NOT_YET, end.message, end.detail, trial.seed if trial.drew else None)
     except Exception as error:
+        end = trial.wrong[0] if trial.wrong else error  # what was found first is told
+        seed = trial.seed if trial.drew else None
+        if isinstance(end, NotAttempted):
+            return Result(found, NOT_ATTEMPTED, str(end))
+        if isinstance(end, NotYet):
+            right = right if trial.wrong else ()
+            return Result(found, NOT_YET, end.message, end.detail, seed, right, len(right) + len(trial.wrong))
         returned = trial.returned is not None
         thing = (
             f"what you return, {describe(trial.returned)}" if returned else f"your answer, {describe(answer)}"
@@ -118,7 +127,7 @@ def _one_trial(found: Exercise, answer: object, trial: Trial) -> Result:
             f"The check could not make sense of {thing}.",
             f"{type(error).__name__}: {str(error)[:300]}\n"
             f"Compare it with what the text asks for.\n{trial.called}",
-            trial.seed if trial.drew else None,
+            seed,
         )
     return Result(found, CORRECT)
 
@@ -148,8 +157,11 @@ class _Check:
     def __call__(self, id: str, answer: object, *, seed: int | None = None) -> None:
         result = examine(id, answer, seed)
         session.results[id] = result
+        if result.state == CORRECT and not GRADING:
+            _solved.record(id, registered())
         hints = session.open_hint(result.exercise) if result.state == NOT_YET else ()
-        _show.show(_show.result(result, hints), state=result.state, exercise=id)
+        share = {"earned": f"{result.earned:g}"} if result.right else {}
+        _show.show(_show.result(result, hints), state=result.state, exercise=id, **share)
         if result.state != CORRECT and GRADING:
             raise NotCorrect(f"{id}: {result.state}. {result.message}".strip())
 
@@ -163,11 +175,11 @@ check = _Check()
 
 
 def score_card(lesson: str | None = None) -> None:
-    """Shows the state of every exercise of this notebook, and the points.
+    """Shows the state of every exercise of this notebook, the points, and how much of the course is solved.
 
     The notebook is recognised by the checks that have been run; `lesson` names another one.
     """
     known = registered()
     lessons = {lesson} if lesson else {result.exercise.lesson for result in session.results.values()}
     rows = [(found, session.results.get(found.id)) for found in known.values() if found.lesson in lessons]
-    _show.show(_show.score_card(rows), state="score card")
+    _show.show(_show.score_card(rows, _solved.summary(known)), state="score card")

@@ -36,6 +36,15 @@ class Result:
     message: str = ""
     detail: str = ""
     seed: int | None = None  # repeats the failing trial; None where nothing was random
+    right: tuple[str, ...] = ()  # parts of an answer that is not yet right as a whole
+    parts: int = 0  # how many there are
+
+    @property
+    def earned(self) -> float:
+        """The points: all for a correct answer, else the share of its parts that are right."""
+        if self.state == CORRECT:
+            return self.exercise.points
+        return round(self.exercise.points * len(self.right) / self.parts, 2) if self.right else 0
 
     @property
     def text(self) -> str:

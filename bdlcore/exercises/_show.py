@@ -39,7 +39,8 @@ def result(found: Result, hints: tuple[str, ...]) -> Shown:
     """One check's result, with the hints that are open."""
     exercise, state = found.exercise, found.state
     symbol, colour = _LOOK[state]
-    points = f"{exercise.points} point{'s' * (exercise.points != 1)}"
+    number = found.earned or exercise.points
+    points = f"{number:g} point{'s' * (number != 1)}"
     head = f"{symbol} {state} · {exercise.title}"
     if state == "correct":
         lines, facts = [f"{points} earned."], []
@@ -50,6 +51,9 @@ def result(found: Result, hints: tuple[str, ...]) -> Shown:
         )
     else:
         lines, facts = [found.message], found.detail.splitlines()
+        if found.right:
+            names = ", ".join(name[0].lower() + name[1:] for name in found.right)
+            lines.append(f"Right already, {len(found.right)} of {found.parts} parts: {names} ({points}).")
         if found.seed is not None:
             facts.append(f"For the same inputs again, give `check` the argument `seed={found.seed}`.")
     return _box(colour, head, lines, facts, _hint_lines(exercise, hints) if state == "not yet" else [])
@@ -60,23 +64,23 @@ def hints(exercise: Exercise, opened: tuple[str, ...]) -> Shown:
     return _box(_LOOK["not yet"][1], f"Hints · {exercise.title}", [], [], _hint_lines(exercise, opened))
 
 
-def score_card(rows: list[tuple[Exercise, Result | None]]) -> Shown:
-    """A table of exercises with state and points, and the sum."""
+def score_card(rows: list[tuple[Exercise, Result | None]], more: str = "") -> Shown:
+    """A table of exercises with state and points, the sum, and one more line."""
     if not rows:
         return _box(_LOOK["not attempted"][1], "Score card", ["Run the checks above first."], [], [])
     states = ["not attempted" if found is None else found.state for _, found in rows]
-    earned = [exercise.points * (state == "correct") for (exercise, _), state in zip(rows, states)]
+    earned = [0 if found is None else found.earned for _, found in rows]
     total = sum(exercise.points for exercise, _ in rows)
     done = states.count("correct")
-    summary = f"{done} of {len(rows)} exercises correct · {sum(earned)} of {total} points"
+    summary = f"{done} of {len(rows)} exercises correct · {sum(earned):g} of {total} points"
     table, lines = [], []
     for number, ((exercise, _), state, got) in enumerate(zip(rows, states, earned), start=1):
         symbol, colour = _LOOK[state]
         told = f'<b style="color:{colour}">{symbol}</b> {state}'
-        table.append((str(number), html.escape(exercise.title), told, f"{got} / {exercise.points}"))
-        lines.append(f"{number:3d}  {symbol} {state:13s}  {got:2d} / {exercise.points:<2d}  {exercise.title}")
+        table.append((str(number), html.escape(exercise.title), told, f"{got:g} / {exercise.points}"))
+        lines.append(f"{number:3d}  {symbol} {state:13s}  {got:2g} / {exercise.points:<2d}  {exercise.title}")
     _, colour = _LOOK["correct" if done == len(rows) else "not yet" if any(earned) else "not attempted"]
-    return _add_table(_box(colour, f"Score card · {summary}", [], [], []), table, lines)
+    return _add_table(_box(colour, f"Score card · {summary}", [more] * bool(more), [], []), table, lines)
 
 
 def variants(exercise: Exercise, rows: list[tuple[str, str, str, str]]) -> Shown:

@@ -21,6 +21,7 @@ class Trial(Judgements):
     """
 
     def __init__(self, seed: int, index: int = 0) -> None:
+        super().__init__()
         self.seed, self.index = seed, index
         self.drew = False  # whether randomness was used at all: only then does the learner need the seed
         self._calls, self.returned = 0, None  # how often the answer was called, and what it gave last
@@ -99,7 +100,9 @@ class Trial(Judgements):
         return output
 
     def finish(self) -> None:
-        """The end of a trial whose check found nothing wrong: inputs must be as they were."""
+        """The end of a trial: no part may be wrong, and inputs must be as they were."""
+        if self.wrong:
+            raise self.wrong[0]
         if self._changed:
             names = ", ".join(f"`{name}`" for name in dict.fromkeys(self._changed))
             self.fail(

@@ -13,6 +13,7 @@ from numbers import Real
 import ipywidgets as widgets
 from IPython.display import DisplayHandle, Markdown, display
 
+VIEW = "application/vnd.jupyter.widget-view+json"  # by hand, since ipywidgets 7, which Colab has, gives none to add to
 NEAR = 2.0  # a guessed number counts as near if it is within this factor of the measured one
 
 
@@ -90,9 +91,12 @@ def guess(name: str, question: str, *, choices: Sequence[str] | None = None, uni
     control.observe(keep, names="value")
     box = widgets.VBox([widgets.HTML(f"<b>Predict first.</b> {question}"), control, hint])
     reply = " / ".join(options) if options else f"a number{f' ({unit})' if unit else ''}"
-    bundle = box._repr_mimebundle_()
-    bundle["text/markdown"] = f"**Predict first.** {question} *Your guess:* {reply}"
-    display(bundle, raw=True)
+    shown = {
+        "text/plain": repr(box),
+        VIEW: {"version_major": 2, "version_minor": 0, "model_id": box.model_id},
+        "text/markdown": f"**Predict first.** {question} *Your guess:* {reply}",
+    }
+    display(shown, raw=True)
 
 
 def answer(name: str, measured: str | float, explanation: str = "") -> None:

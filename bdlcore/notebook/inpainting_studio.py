@@ -143,18 +143,18 @@ class InpaintingStudio:
             self._take(photo(change["new"], self.size))
 
     def _file_chosen(self, change: dict) -> None:
-        for file in change["new"]:
+        for name, file in _files(change["new"]):
             content = io.BytesIO(file["content"])
             try:
                 picture = load_image(content, self.size)
             except Exception as error:  # a file of any kind; the picture that is there stays
-                said = str(error).replace(str(content), file["name"])
+                said = str(error).replace(str(content), name)
             else:
                 self.photos.value = None
                 self._take(picture)
-                said = f"Own picture: {file['name']}"
+                said = f"Own picture: {name}"
             self.file_line.value = html.escape(said)  # on a line that no fit writes to
-            self.upload.value = ()  # so that the same file can be chosen again
+            self.upload.set_trait("value", type(change["new"])())  # so that the same file can be chosen again
 
     def _take(self, picture: Tensor) -> None:
         """Another picture: no paint, nothing inpainted."""
@@ -202,6 +202,11 @@ def inpainting_studio(
     (None, None, True)
     """
     return InpaintingStudio(size, steps, members, seed)
+
+
+def _files(chosen: tuple | dict) -> list[tuple[str, dict]]:
+    """Files by name: ipywidgets 8 lists them, ipywidgets 7, which Colab has, keeps them by name."""
+    return list(chosen.items()) if isinstance(chosen, dict) else [(file["name"], file) for file in chosen]
 
 
 def _button(text: str, icon: str, **more) -> widgets.Button:

@@ -370,6 +370,58 @@ def test_several_things_are_returned_together(answer, told):
     assert examine("summary", answer).state == ("not yet" if told else "correct")
 
 
+@pytest.fixture
+def summary():
+    @exercise("summary", points=2)
+    def summary(answer, trial):
+        x = trial.randn(9)
+        mean, std = trial.parts(trial.call(answer, x), "mean", "std")
+        mistakes = {"That is the sum.": x.sum()}
+        trial.judge(mean, x.mean(), mistakes, "wrong mean", what="The mean", part=True)
+        trial.judge(std, x.std(), {"That is the variance.": x.var()}, "wrong std", what="The std", part=True)
+
+    return "summary"
+
+
+@pytest.mark.parametrize(
+    "answer, told, right, earned",
+    [
+        (lambda x: (x.mean(), x.std()), "", (), 2),
+        (lambda x: (x.mean(), x.var()), "That is the variance.", ("The mean",), 1),
+        (lambda x: (x.sum(), x.std()), "That is the sum.", ("The std",), 1),
+        (lambda x: (x.sum(), x.var()), "That is the sum.", (), 0),
+        (lambda x: (x.mean(), "none"), "not numbers", ("The mean",), 1),
+        (lambda x: (x.sum(), None), "The std that you return is None.", (), 0),
+        (lambda x: x.mean(), "Return 2 things", (), 0),
+        (lambda x: (x.mul_(1).mean(), x.std()), "", (), 2),
+        (lambda x: (x.mean(), x.std(), x.zero_())[:2], "`x` changed in place", (), 0),
+    ],
+)
+def test_parts_that_are_right_earn_their_share(summary, answer, told, right, earned):
+    result = examine(summary, answer)
+    assert told in result.text and (result.right, result.earned) == (right, earned)
+
+
+def test_a_part_must_be_right_in_every_trial(summary):
+    calls = []
+
+    def sometimes(x):
+        calls.append(1)
+        return x.mean() + (len(calls) == 3), x.std() + (len(calls) == 2)
+
+    result = examine(summary, sometimes)
+    assert "wrong std" in result.text and (result.right, result.earned) == ((), 0)
+    assert len(calls) == 3, "nothing is left to find out"
+
+
+def test_the_learner_sees_which_parts_are_right(summary, capsys):
+    check(summary, lambda x: (x.mean(), x.var()))
+    score_card()
+    shown = capsys.readouterr().out
+    assert "Right already, 1 of 2 parts: the mean (1 point)." in shown
+    assert "0 of 1 exercises correct · 1 of 2 points" in shown and "◐ not yet         1 / 2" in shown
+
+
 def test_answers_may_change_global_randomness(averaging):
     def careless(logits):
         torch.manual_seed(0), np.random.seed(0), random.seed(0)  # noqa: NPY002

@@ -14,9 +14,13 @@ import make_exercises
 import nbformat
 import prove_checks
 import pytest
+from execute_notebooks import ThisPythonKernel
 from exercise_notebooks import leaks, mark, read_lesson
 from exercise_rules import problems
+from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbgrader.utils import determine_grade
+from traitlets.config.loader import PyFileConfigLoader
 
 from bdlcore.exercises import _machine
 
@@ -285,6 +289,44 @@ def test_from_release_to_gradebook_whatever_is_handed_in(course):
         "crashing": NOTHING | {"average-probabilities": 2},
         **tampered,
     }
+
+
+HALF = """
+def average_and_spread(f, noise_std):
+    return f.mean(0), f.std(0)
+"""
+FORGED = """
+display("", raw=True, metadata={"bdl": {"state": "not yet", "exercise": "average-and-spread", "earned": "2"}})"""
+
+
+@pytest.mark.parametrize(
+    "answer, more, points",
+    [(HALF, "", 1), (HALF, FORGED, 0), (HALF, "1 / 0", 0), ("average_and_spread = 3", "", 0)],
+)
+def test_an_answer_of_which_a_part_is_right_earns_its_share(monkeypatch, answer, more, points):
+    """As autograding does it: run, judged by what the check cell shows, read by nbgrader."""
+    (judge,) = [
+        kind
+        for kind in PyFileConfigLoader(str(ROOT / "nbgrader_config.py"))
+        .load_config()
+        .Autograde.autograde_preprocessors
+        if kind.__name__ == "OnlyVerdictsCount"
+    ]
+    monkeypatch.setenv("NBGRADER_EXECUTION", "autograde")
+    graded = {"grade": True, "grade_id": "average-and-spread-check", "locked": True, "points": 2}
+    call = '_check("average-and-spread", average_and_spread)'
+    made = new_notebook(
+        cells=[
+            new_code_cell(answer),
+            new_code_cell(
+                f"from bdlcore.exercises import check as _check\n{more}\n{call}",
+                metadata={"nbgrader": graded},
+            ),
+        ]
+    )
+    NotebookClient(made, kernel_manager_class=ThisPythonKernel, allow_errors=True).execute()
+    judged, _ = judge().preprocess(made, {})
+    assert determine_grade(judged.cells[1]) == (points, 2)
 
 
 def _nbgrader(root: Path, command: str, *options: str) -> None:

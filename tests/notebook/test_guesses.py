@@ -156,3 +156,9 @@ def test_a_saved_page_keeps_the_question_as_text():
     cell = new_code_cell("", outputs=[new_output("display_data", shown[0])])
     kept = tidy(new_notebook(cells=[cell])).cells[0].outputs[0].data
     assert WIDGET not in kept and kept["text/markdown"].startswith("**Predict first.** Does the error fall?")
+
+
+def test_a_live_page_shows_the_controls_with_either_ipywidgets(page, monkeypatch):
+    monkeypatch.delattr(guesses.widgets.Widget, "_repr_mimebundle_", raising=False)  # ipywidgets 7 has none
+    guesses.guess("fall", "Does the error fall?", choices=["yes", "no"])
+    assert page.outputs[-1][guesses.VIEW]["model_id"] == page.boxes[-1].model_id

@@ -303,3 +303,10 @@ studio.start()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_files_are_read_from_either_ipywidgets():
+    file = {"content": memoryview(b"x")}
+    (new,) = studio_module._files(({**file, "name": "a.png"},))
+    (old,) = studio_module._files({"a.png": {**file, "metadata": {"name": "a.png"}}})
+    assert new[0] == old[0] == "a.png" and new[1]["content"] == old[1]["content"]

@@ -233,13 +233,20 @@ def mean_field_width(answer: object, trial: Trial) -> None:
         "These are standard deviations; variances are asked for.": want.sqrt(),
         "You inverted each variance by itself; the precision is the inverse of the whole matrix.": 1 / true,
     }
-    trial.judge(variance, want, mistakes, "Minimise KL(q ‖ p) over the variances of q.", what="The variance")
+    trial.judge(
+        variance,
+        want,
+        mistakes,
+        "Minimise KL(q ‖ p) over the variances of q.",
+        what="The variance",
+        part=True,
+    )
     mistakes = {
         "The ratio is upside down: mean field's variance over the true one.": true / want,
         "That is the ratio of standard deviations; of variances is asked for.": (want / true).sqrt(),
     }
     message = "Mean field's variance over the true variance of each weight."
-    trial.judge(ratio, want / true, mistakes, message, what="The ratio")
+    trial.judge(ratio, want / true, mistakes, message, what="The ratio", part=True)
 
 
 @exercise(

@@ -105,7 +105,7 @@ def best_temperature(answer: object, trial: Trial) -> None:
             ),
         }
     message = "That is not the mean of the tops."
-    trial.judge(got_mean, best.mean(), mistakes, message, scale=1.0, what="The mean")
+    trial.judge(got_mean, best.mean(), mistakes, message, scale=1.0, what="The mean", part=True)
     error = best.std() / n**0.5
     mistakes = {
         "That is the spread over seeds; the mean's standard error is less by √n.": best.std(),
@@ -114,7 +114,9 @@ def best_temperature(answer: object, trial: Trial) -> None:
         ),
         "You divided by n; the standard error divides the standard deviation by √n.": best.std() / n,
     }
-    trial.judge(got_error, error, mistakes, "That is not std / √n of the tops.", what="The standard error")
+    trial.judge(
+        got_error, error, mistakes, "That is not std / √n of the tops.", what="The standard error", part=True
+    )
 
 
 @exercise(
@@ -138,7 +140,7 @@ def paired_gain(answer: object, trial: Trial) -> None:
         "Those are the scores; subtract the score at T = 1.": scores.mean(0),
     }
     message = "The mean gain is the mean over seeds."
-    trial.judge(got_mean, gain.mean(0), mistakes, message, what="The mean gain")
+    trial.judge(got_mean, gain.mean(0), mistakes, message, what="The mean gain", part=True)
     unpaired = ((scores.var(0) + scores[:, one : one + 1].var(0)) / n).sqrt()
     mistakes = {
         "You added the variances of two columns, as if the seeds of one had nothing to do with the other's. Take the "
@@ -150,7 +152,7 @@ def paired_gain(answer: object, trial: Trial) -> None:
         "Divide by n - 1 in the standard deviation, not by n.": gain.std(0, correction=0) / n**0.5,
     }
     message = "It is std / √n of the gains."
-    trial.judge(got_error, gain.std(0) / n**0.5, mistakes, message, what="The standard error")
+    trial.judge(got_error, gain.std(0) / n**0.5, mistakes, message, what="The standard error", part=True)
 
 
 @exercise(
@@ -185,7 +187,7 @@ def agreed_labels(answer: object, trial: Trial) -> None:
         "It is 1 only if you normalise first; sum before you divide.": torch.ones(N),
     }
     message = "They agree if all say label 0, or all say label 1, …: add these up."
-    trial.judge(got_kept, kept, mistakes, message, what="Agreement")
+    trial.judge(got_kept, kept, mistakes, message, what="Agreement", part=True)
     mistakes = {
         "Those are the probabilities to agree on c. *Given* agreement, divide by their sum.": power,
         "That is what a single annotator says: multiplying by S and normalising changes nothing.": p,
@@ -195,7 +197,7 @@ def agreed_labels(answer: object, trial: Trial) -> None:
         "softmax takes logits: it is softmax(S log p), not softmax(S p).": (S * p).softmax(-1),
     }
     message = "That is not p^S over its sum."
-    trial.judge(got_label, label, mistakes, message, what="The probabilities of labels")
+    trial.judge(got_label, label, mistakes, message, what="The probabilities of labels", part=True)
 
 
 @exercise(

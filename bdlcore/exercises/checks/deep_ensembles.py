@@ -418,7 +418,9 @@ def gain_from_two(answer: object, trial: Trial) -> None:
             both / B
         ),
     }
-    trial.judge(got_rho, rho, mistakes, "ρ = mean over inputs of δ₁·δ₂, over B.", scale=0.1, what="rho")
+    trial.judge(
+        got_rho, rho, mistakes, "ρ = mean over inputs of δ₁·δ₂, over B.", scale=0.1, what="rho", part=True
+    )
     mistakes = {
         "That holds for two members; M are asked for.": both,
         "Errors that are independent would fall as 1/M; these share ρ.": B / M,
@@ -431,7 +433,9 @@ def gain_from_two(answer: object, trial: Trial) -> None:
             B * (rho + (1 - rho) / M) / C
         ),
     }
-    trial.judge(got, B * (rho + (1 - rho) / M), mistakes, "B [ρ + (1 − ρ)/M].", what="The Brier score")
+    trial.judge(
+        got, B * (rho + (1 - rho) / M), mistakes, "B [ρ + (1 − ρ)/M].", what="The Brier score", part=True
+    )
 
 
 @exercise(

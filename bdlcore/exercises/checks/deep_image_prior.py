@@ -391,7 +391,7 @@ def honest_pixels(answer: object, trial: Trial) -> None:
             "That is the noise alone; f is uncertain as well.": rms(error) / noise_std,
         }
     message = "RMS error over RMS predicted std."
-    trial.judge(ratio, want[0], mistakes, message, also=[other[0]], what="The ratio")
+    trial.judge(ratio, want[0], mistakes, message, also=[other[0]], what="The ratio", part=True)
     mistakes = {
         "The share is of errors *within* two std; that is the share outside.": 1 - want[1],
         "That is a percentage; return a share between 0 and 1.": 100 * want[1],
@@ -406,7 +406,7 @@ def honest_pixels(answer: object, trial: Trial) -> None:
         ),
     }
     message = "The share of pixels with |error| ≤ 2 std."
-    trial.judge(share, want[1], mistakes, message, also=[other[1]], what="The share")
+    trial.judge(share, want[1], mistakes, message, also=[other[1]], what="The share", part=True)
 
 
 def half_a_photo() -> tuple[Tensor, Tensor]:

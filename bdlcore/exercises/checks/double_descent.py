@@ -286,7 +286,7 @@ def bias_variance(answer: object, trial: Trial) -> None:
         "That is the sum over the inputs; average over them.": right_bias * N,
     }
     message = "Square the distance of the mean prediction to the truth at each input."
-    trial.judge(bias, right_bias, mistakes, message, what="The squared bias")
+    trial.judge(bias, right_bias, mistakes, message, what="The squared bias", part=True)
     mistakes = {
         "Divide by K, not by K − 1: the K models are the whole population.": f.var(0).mean(),
         "That is the variance over inputs, or over everything; it is over models, at each input.": (
@@ -301,7 +301,7 @@ def bias_variance(answer: object, trial: Trial) -> None:
         ),
     }
     message = "The variance over models, averaged over inputs."
-    trial.judge(variance, right_variance, mistakes, message, what="The variance")
+    trial.judge(variance, right_variance, mistakes, message, what="The variance", part=True)
     mistakes = {
         "Averaging does not take away the bias: only the variance is divided.": (
             (right_bias + right_variance) / members
@@ -312,4 +312,4 @@ def bias_variance(answer: object, trial: Trial) -> None:
     }
     right = right_bias + right_variance / members
     message = "The bias stays; the variance of an average of M independent models is M times smaller."
-    trial.judge(error, right, mistakes, message, what="The error of the average")
+    trial.judge(error, right, mistakes, message, what="The error of the average", part=True)

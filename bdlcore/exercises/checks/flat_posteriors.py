@@ -338,7 +338,7 @@ def within_depth(answer: object, trial: Trial) -> None:
     }
     mistakes = {message: other for message, (other, _) in others.items()}
     message = "Spearman's correlation over all networks."
-    trial.judge(got_pooled, pooled, mistakes, message, scale=1.0, what="The pooled one")
+    trial.judge(got_pooled, pooled, mistakes, message, scale=1.0, what="The pooled one", part=True)
     ranks = _ranks(measure), _ranks(error)
     mistakes = {message: other for message, (_, other) in others.items()} | {
         "You used ranks among all networks; rank those of one depth among themselves.": (
@@ -352,7 +352,7 @@ def within_depth(answer: object, trial: Trial) -> None:
     }
     mistakes = {f"Within depths: {message}": mistaken for message, mistaken in mistakes.items()}
     message = "The mean over depths of Spearman's correlation within each."
-    trial.judge(got_within, within, mistakes, message, scale=1.0, what="The one within depths")
+    trial.judge(got_within, within, mistakes, message, scale=1.0, what="The one within depths", part=True)
 
 
 def _ranks(values: torch.Tensor) -> torch.Tensor:

@@ -102,9 +102,13 @@ def gaussian_posterior(answer: object, trial: Trial) -> None:
             mean * noise_std**2
         ),
     }
-    trial.judge(got_mean, mean, mistakes, "Check mean = precision⁻¹ Φᵀy / noise_std².", what="The mean")
+    trial.judge(
+        got_mean, mean, mistakes, "Check mean = precision⁻¹ Φᵀy / noise_std².", what="The mean", part=True
+    )
     mistakes = {"You returned the precision; the covariance is its inverse.": torch.linalg.inv(covariance)}
-    trial.judge(got_cov, covariance, mistakes, "Check covariance = precision⁻¹.", what="The covariance")
+    trial.judge(
+        got_cov, covariance, mistakes, "Check covariance = precision⁻¹.", what="The covariance", part=True
+    )
 
 
 @exercise(
@@ -129,7 +133,7 @@ def split_variance(answer: object, trial: Trial) -> None:
         "Aleatoric and epistemic are swapped.": (mean.std(0), mean.std(0, correction=0)),
     }
     message = "Aleatoric: root of the average noise variance."
-    trial.judge(aleatoric, want_aleatoric, mistakes, message, what="aleatoric")
+    trial.judge(aleatoric, want_aleatoric, mistakes, message, what="aleatoric", part=True)
     mistakes = {
         "Epistemic is the spread of the *means*, not of the noise levels.": noise_std.std(0),
         "That is the variance of the means; its root is asked for.": (mean.var(0), mean.var(0, correction=0)),
@@ -139,10 +143,12 @@ def split_variance(answer: object, trial: Trial) -> None:
     }
     also = [mean.std(0, correction=0)]
     message = "Epistemic: the standard deviation over networks (axis 0) of their means."
-    trial.judge(epistemic, mean.std(0), mistakes, message, also=also, what="epistemic")
+    trial.judge(epistemic, mean.std(0), mistakes, message, also=also, what="epistemic", part=True)
+    if trial.wrong:  # a total of wrong parts is no right one
+        aleatoric, epistemic = want_aleatoric, mean.std(0)
     mistakes = {"Standard deviations do not add up; variances do.": aleatoric + epistemic}
     want = (aleatoric**2 + epistemic**2).sqrt()
-    trial.judge(total, want, mistakes, "total² = aleatoric² + epistemic².", what="total")
+    trial.judge(total, want, mistakes, "total² = aleatoric² + epistemic².", what="total", part=True)
 
 
 @exercise(

@@ -169,7 +169,7 @@ def two_shares(answer: object, trial: Trial) -> None:
         ),
     }
     message = "mean over draws of (max over classes of (mean over images of p))."
-    trial.judge(got[0], want[0], mistakes, message, what=names[0])
+    trial.judge(got[0], want[0], mistakes, message, what=names[0], part=True)
     mistakes = {
         "That is the number of images; the share is asked for.": want[1] * N,
         "That pools the draws: every draw has its own favourite, so count within each draw.": (
@@ -181,7 +181,7 @@ def two_shares(answer: object, trial: Trial) -> None:
         "label.": (share_of(p), share_of(logits)),
     }
     message = "mean over draws of the largest share of images with one label."
-    trial.judge(got[1], want[1], mistakes, message, what=names[1])
+    trial.judge(got[1], want[1], mistakes, message, what=names[1], part=True)
 
 
 @exercise(
@@ -242,7 +242,7 @@ def sure_draws_unsure_average(answer: object, trial: Trial) -> None:
         "The softmax runs over the draws; classes are the last axis.": mean_entropy(softmax_over_draws),
         "That is the mean of p · p, not of p · log p.": float(p.square().sum(2).mean()),
     }
-    trial.judge(got[0], want[0], mistakes, message, what=names[0], scale=math.log(C))
+    trial.judge(got[0], want[0], mistakes, message, what=names[0], scale=math.log(C), part=True)
     mistakes = rescaled(want[1]) | {
         "You averaged the logits and took the softmax then; average probabilities.": (
             mean_entropy(logits.mean(0).softmax(1))
@@ -251,7 +251,7 @@ def sure_draws_unsure_average(answer: object, trial: Trial) -> None:
         "You averaged over the images; the average is over draws.": mean_entropy(p.mean(1)),
     }
     message = "Average p over the draws, then take the entropy of each image."
-    trial.judge(got[1], want[1], mistakes, message, what=names[1], scale=math.log(C))
+    trial.judge(got[1], want[1], mistakes, message, what=names[1], scale=math.log(C), part=True)
 
 
 @exercise(
@@ -296,7 +296,7 @@ def correlation_estimator(answer: object, trial: Trial) -> None:
         "You subtracted the mean over the images instead of that over the draws.": cosine(removed),
     }
     message = "The usual correlation coefficient of columns n and m of f."
-    trial.judge(got[0], want[0], mistakes, message, what=names[0], scale=1.0)
+    trial.judge(got[0], want[0], mistakes, message, what=names[0], scale=1.0, part=True)
     mistakes = {
         "The offset is still there: it is each draw's mean over *images*; no mean over draws changes a correlation.": (
             want[0]
@@ -307,7 +307,7 @@ def correlation_estimator(answer: object, trial: Trial) -> None:
         ),
     }
     message = "Subtract each draw's mean over its images, then correlate."
-    trial.judge(got[1], want[1], mistakes, message, what=names[1], scale=1.0)
+    trial.judge(got[1], want[1], mistakes, message, what=names[1], scale=1.0, part=True)
 
 
 @exercise(

@@ -301,7 +301,7 @@ def kernel_with_error_bar(answer: object, trial: Trial) -> None:
         "You used the first output only; all outputs share one prior.": products[:, 0].mean(0),
     }
     message = "The kernel is the mean of f(x) f(x') over networks and outputs."
-    trial.judge(K, want, mistakes, message, what="The kernel")
+    trial.judge(K, want, mistakes, message, what="The kernel", part=True)
     # with and without Bessel's correction
     spreads, singles = ([x.std(0, correction=c) for c in (1, 0)] for x in (per_network, every))
     mistakes = {
@@ -317,7 +317,7 @@ def kernel_with_error_bar(answer: object, trial: Trial) -> None:
     }
     right, other = (s / S**0.5 for s in spreads)
     message = "The standard error is the std over networks, divided by √S."
-    trial.judge(got, right, mistakes, message, also=[other], what="The error")
+    trial.judge(got, right, mistakes, message, also=[other], what="The error", part=True)
 
 
 @exercise(

@@ -151,7 +151,7 @@ def shuffle_pixels(answer: object, trial: Trial) -> None:
         "The training images are as they were.": x,
     }
     message = "Pixel order[i] of an image comes to its place i."
-    trial.judge(got, want, mistakes, message, what="The training images")
+    trial.judge(got, want, mistakes, message, what="The training images", part=True)
     mistakes = {
         "The test images are as they were: a classifier would be tested on other pixels than it learned from.": (
             x_test
@@ -162,7 +162,7 @@ def shuffle_pixels(answer: object, trial: Trial) -> None:
         "The test images are shuffled twice.": reorder(reorder(x_test, order), order),
     }
     message = "The same order as for training."
-    trial.judge(got_test, reorder(x_test, order), mistakes, message, what="The test images")
+    trial.judge(got_test, reorder(x_test, order), mistakes, message, what="The test images", part=True)
 
 
 @exercise(

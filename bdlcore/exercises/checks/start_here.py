@@ -67,7 +67,9 @@ def average_and_spread(answer: object, trial: Trial) -> None:
     noise_std = trial.uniform(0.3, 1.0)
     mean, total = trial.parts(trial.call(answer, f, noise_std), "mean", "total")
     mistakes = {"You averaged over the inputs (axis 1); average over the networks.": f.mean(1)}
-    trial.judge(mean, f.mean(0), mistakes, "The mean is not the average over networks.", what="The mean")
+    trial.judge(
+        mean, f.mean(0), mistakes, "The mean is not the average over networks.", what="The mean", part=True
+    )
     spreads = f.std(0), f.std(0, correction=0)  # with and without Bessel's correction are both fine
     mistakes = {
         "That is the spread of f alone; y also has noise.": spreads,
@@ -79,7 +81,7 @@ def average_and_spread(answer: object, trial: Trial) -> None:
     }
     right, other = ((s**2 + noise_std**2).sqrt() for s in spreads)
     message = "total² should be the variance of f over networks plus noise_std²."
-    trial.judge(total, right, mistakes, message, also=[other], what="total")
+    trial.judge(total, right, mistakes, message, also=[other], what="total", part=True)
 
 
 @exercise(
