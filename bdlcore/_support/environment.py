@@ -4,6 +4,8 @@ BDL_SCALE     "small" (default) or "paper": the size of experiments that have tw
 BDL_SEED      0 (default), 1, 2, ...: other random numbers for everything
 BDL_DATA      folder of larger data sets; .cache/bdlcore in the user's home by default
 BDL_PROGRESS  0 turns progress bars off
+
+RANK and WORLD_SIZE are torchrun's: the number of this process, from 0, and how many there are.
 """
 
 from __future__ import annotations
@@ -35,6 +37,16 @@ def seed_shift() -> int:
 def data_folder() -> Path:
     """BDL_DATA."""
     return Path(os.environ.get("BDL_DATA") or Path.home() / ".cache" / "bdlcore")
+
+
+def processes() -> int:
+    """WORLD_SIZE, 1 where nothing has started several processes."""
+    return int(os.environ.get("WORLD_SIZE") or 1)
+
+
+def first_process() -> bool:
+    """Whether RANK is 0, or not set."""
+    return (os.environ.get("RANK") or "0") == "0"
 
 
 def progress_shown() -> bool:

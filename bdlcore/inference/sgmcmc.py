@@ -226,6 +226,7 @@ def _sample(
         noise = _Noise(run.random(1), theta.shape[1])
     else:
         must_be_as_before(resume.settings, settings)
+        run.rows = run.rows if resume.rows is None else resume.rows
         resume = moved(resume, run.density.like.device)
         made = resume.draws.shape[1]
         first, evaluations = plan.steps_until(made), 0
