@@ -5,6 +5,7 @@
 folder.
 """
 
+import importlib
 import os
 import signal
 import socket
@@ -14,12 +15,14 @@ from pathlib import Path
 import torch
 
 import bdlcore as bdl
+import conftest
 
-X = torch.linspace(-1, 1, 16)[:, None]
+X = torch.linspace(-1, 1, 16, dtype=torch.float64)[:, None]
 Y = (3 * X[:, 0]).sin()
 MODEL = bdl.Model(bdl.nets.mlp(1, 5, 1), bdl.GaussianPrior(1.0), bdl.Gaussian(0.2))
 BRIEF = {"initial_steps": 20}
-COLD = torch.linspace(0.5, 1, 16)
+COLD = torch.linspace(0.5, 1, 16, dtype=torch.float64)
+OFTEN = {"save_every": 3, "rows_per_part": 2}
 RUNS = {
     "hmc": (
         bdl.hmc,
@@ -68,14 +71,16 @@ def work(folder, kind):
             run(name).save(folder / f"{name}-{rank}")
         return
     first = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0"
-    if rank == "1" and first:
-        end_while_writing(3)
     for name in ("ensemble", kind):
-        run(name, folder=folder / name, save_every=3, rows_per_part=2).save(folder / f"{name}-{rank}")
+        if rank == "1" and first:
+            end_while_writing(3 if name == kind else 99)
+        run(name, folder=folder / name, **OFTEN).save(folder / f"{name}-{rank}")
 
 
 def forked(count, *given):
     """The exit codes of so many processes that begin as copies of this one."""
+    for module in ("safetensors.torch", "scipy.optimize", "torch.func", "tqdm.auto"):  # once for all of them
+        importlib.import_module(module)
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
@@ -99,8 +104,10 @@ def forked(count, *given):
 
 
 if __name__ == "__main__":
-    folder = Path(sys.argv[1])
+    folder, shift = Path(sys.argv[1]), int(os.environ.get("BDL_TEST_SHIFT") or 0)
+    if shift:
+        conftest.shift_seeds(conftest.STRIDE * shift)
     if "RANK" in os.environ:
         work(folder, sys.argv[2])
     else:
-        print(forked(4, folder, "all"), forked(4, folder, "sgld"), forked(2, folder, "hmc"))
+        print([forked(4, folder, "all"), forked(4, folder, "sgld"), forked(2, folder, "sghmc")])

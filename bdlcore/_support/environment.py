@@ -5,7 +5,8 @@ BDL_SEED      0 (default), 1, 2, ...: other random numbers for everything
 BDL_DATA      folder of larger data sets; .cache/bdlcore in the user's home by default
 BDL_PROGRESS  0 turns progress bars off
 
-RANK and WORLD_SIZE are torchrun's: the number of this process, from 0, and how many there are.
+RANK, WORLD_SIZE and TORCHELASTIC_RESTART_COUNT are torchrun's: the number of this process, from 0; how many there are;
+and how often it has started them anew.
 """
 
 from __future__ import annotations
@@ -42,6 +43,11 @@ def data_folder() -> Path:
 def processes() -> int:
     """WORLD_SIZE, 1 where nothing has started several processes."""
     return int(os.environ.get("WORLD_SIZE") or 1)
+
+
+def restarts() -> int:
+    """TORCHELASTIC_RESTART_COUNT, 0 where torchrun has not started these processes."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT") or 0)
 
 
 def first_process() -> bool:

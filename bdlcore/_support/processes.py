@@ -6,6 +6,7 @@ its own or none, and no GPU needs room for what others have computed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -14,7 +15,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from . import memory
-from .environment import processes
+from .environment import processes, restarts
 
 PATIENCE = timedelta(days=30)  # for the slowest one, at the end of a long run
 
@@ -27,7 +28,7 @@ class Processes:
         count: how many there are.
     """
 
-    stays = False  # whether there is a group of ours: torchrun's store has room for one while a process lives
+    stays = False  # whether there is a group of ours, which lives as long as the process
 
     def __enter__(self) -> Processes:
         self.rank, self.count, self.group, self.borrowed = 0, 1, None, False
@@ -35,7 +36,11 @@ class Processes:
             self.group, self.borrowed = dist.new_group(backend="gloo", timeout=PATIENCE), True
         elif processes() > 1:
             if not Processes.stays:
-                dist.init_process_group("gloo", timeout=PATIENCE)
+                store, rank, count = next(dist.rendezvous("env://"))
+                store = dist.PrefixStore(
+                    f"bdlcore, start {restarts()}", store
+                )  # old addresses stay in torchrun's
+                dist.init_process_group("gloo", store=store, rank=rank, world_size=count, timeout=PATIENCE)
             self.group, Processes.stays = dist.group.WORLD, True
         if self.group is not None:
             self.rank, self.count = dist.get_rank(), dist.get_world_size()
@@ -80,14 +85,19 @@ class Processes:
         self._say(dist.broadcast_object_list, said, src=owner, group=self.group)
         kinds, facts = said
         if not mine:
-            tensors = {
-                name: torch.empty(shape, dtype=dtype, device="meta") for name, (shape, dtype) in kinds.items()
-            }
-            needed, like = sum(value.nbytes for value in tensors.values()), torch.empty(0, dtype=torch.uint8)
-            memory.must_fit(needed, like, "Results of another process", "Start fewer processes on a machine.")
+            size, like = (
+                sum(math.prod(shape) * dtype.itemsize for shape, dtype in kinds.values()),
+                torch.empty(0),
+            )
+            memory.must_fit(
+                -(-size // like.element_size()),
+                like,
+                "Results of another process",
+                "Start fewer on a machine.",
+            )
         received = {}
-        for name, value in tensors.items():
-            value = value.detach().cpu().contiguous() if mine else torch.empty_like(value, device="cpu")
+        for name, (shape, dtype) in kinds.items():
+            value = tensors[name].detach().cpu().contiguous() if mine else torch.empty(shape, dtype=dtype)
             self._say(dist.broadcast, value, src=owner, group=self.group)
             received[name] = value
         return received, facts

@@ -152,16 +152,18 @@ def _begin(folder: Path, job: Job, parts: list[range]) -> tuple[list[range], lis
 def _compute(job: Job, rows: range, path: Path | None, every: int | None, ending: Ending) -> Part:
     """A part from where it stopped to its end, saved on the way."""
     part = None if path is None else job.read(path)
+    kept = "" if path is None else f" Make the same call to go on from what is in {path.parent}."
     while not job.finished(part):
         with noting_interrupts() as interrupted:
             try:
                 part = job.next(rows, part, every if path else None)
             except AllBroke as error:
                 part = str(error)
+            except KeyboardInterrupt:
+                raise KeyboardInterrupt(f"The run was interrupted.{kept}") from None
         if path is not None and (job.goes_on or not interrupted):
             with ending.held():
                 job.save(path, part)
         if interrupted:
-            kept = "" if path is None else f" Make the same call to go on from what is in {path.parent}."
             raise KeyboardInterrupt(f"The run was interrupted.{kept}")
     return part
