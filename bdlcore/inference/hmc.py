@@ -205,9 +205,10 @@ def sample_hmc(
                     eps = adaptation.step_size if i < warmup - 1 else adaptation.final
             else:
                 kept[:, i - warmup], densities[:, i - warmup] = theta, value
-                acceptance += probability
-                divergences += gain < -_DIVERGENT
-                done, state = done + 1, random.state
+                counted = acceptance + probability, divergences + (gain < -_DIVERGENT), done + 1, random.state
+                acceptance, divergences, done, state = (
+                    counted  # at once, or not at all where an interrupt comes
+                )
     return Chains(
         kept[:, :done],
         densities[:, :done],
