@@ -32,6 +32,7 @@ from sphinx.cmd.build import build_main
 SITE = ROOT / "build" / "site"
 GUIDES = {  # page of the repository -> its name beside the text
     "docs/setup.md": "Setting up",
+    "docs/scale.md": "From a laptop to many processes",
     "docs/teaching.md": "Teaching with this course",
     "CONTRIBUTING.md": "Contributing",
 }

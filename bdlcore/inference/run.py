@@ -21,6 +21,7 @@ The methods share one signature, `method(model, x, y, *, ..., seed=0) -> Posteri
 
 Ctrl-C returns what has been drawn or optimised so far, with a warning; before that there is nothing to return, and
 the interrupt goes on. `hmc`, `sgld` and `sghmc` go on from what they returned, or from its file, with `resume=`.
+`bdlcore.distributed` splits the rows of a method over processes, and saves what is finished.
 """
 
 from __future__ import annotations
