@@ -5,6 +5,7 @@
 #   TORCH=cpu             PyTorch's CPU build on Linux: smaller; other values as for uv's --torch-backend
 #   UNIT=5_ensembles      the folder of exercises that `make grade` grades
 #   LESSON=03             the one lesson of `make slides`, `make present` and `make frames` (default: all)
+#   PART=3/10             the share of `make confirm` that the third of ten jobs has, each with files of its own
 #   LABFLAGS=--no-browser, PYTESTFLAGS='-k hmc', NOTEBOOKS=lessons/…, SETS=10, SOAKFLAGS=--fresh, PROOFFLAGS=--minutes=25, PINFLAGS=--upgrade
 
 PYTHON ?=
@@ -15,6 +16,7 @@ LABFLAGS ?=
 PYTESTFLAGS ?=
 NOTEBOOKS ?=
 SETS ?= 10
+PART ?=
 SOAKFLAGS ?=
 PROOFFLAGS ?=
 PINFLAGS ?=
@@ -103,7 +105,7 @@ readme: env-test ## Write README, CLAIMS.md and docs from the notebooks and thei
 	$(RUN) tools/update_readme.py
 
 confirm: env-test ## Run lessons on SETS sets of fresh seeds and store what becomes of each verdict
-	$(RUN) tools/confirm.py --sets $(SETS) $(NOTEBOOKS)
+	$(RUN) tools/confirm.py --sets $(SETS) $(if $(PART),--part $(PART)) $(NOTEBOOKS)
 
 twins: env-test ## Measure headline claims a second time, by short independent code, and store the values
 	$(RUN) tools/twins.py

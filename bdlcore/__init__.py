@@ -48,6 +48,7 @@ from .exact.kernels import RBF, LinearKernel, NetworkKernel, monte_carlo_kernel
 from .exact.linear_regression import LinearPosterior, linear_regression
 from .inference.approximations import MeanField, SwagState
 from .inference.convergence import ess, rhat, tail_ess
+from .inference.distributed import distributed
 from .inference.ensemble import ensemble
 from .inference.hmc import hmc, sample_hmc
 from .inference.laplace import LaplacePosterior, laplace
@@ -150,6 +151,7 @@ __all__ = [
     "deep_image_prior",
     "demo",
     "disagreement",
+    "distributed",
     "dynamics",
     "effective_dimension",
     "ensemble",

@@ -210,7 +210,33 @@ def test_sets_are_run_kept_and_not_run_again(course, capsys):
     assert sorted(changed.sets) == [104] and changed.spent == [101, 102, 103]
 
 
-@pytest.mark.parametrize("arguments", [["--sets", "0"], ["nowhere"], ["--jobs", "0"]])
+def test_jobs_of_an_array_share_the_sets_and_write_no_file_of_another(course, capsys):
+    root, path = course
+    file = file_of(path, root)
+    beside = confirm.sets_beside(file)
+    for part, sets in (("2/2", ["102"]), ("1/2", ["101", "102", "103"])):
+        assert confirm.main([str(path), "--sets", "3", "--part", part], root) == (part == "2/2")
+        assert sorted(f.stem for f in beside.iterdir()) == sets and not file.exists()
+    capsys.readouterr()
+    assert confirm.main([str(path), "--sets", "3", "--part", "1/2"], root) == 0
+    assert "0 to run" in capsys.readouterr().out
+    (beside / "104.json").write_text(json.dumps({"digest": "of other code", "set": {}}))
+    assert confirm.main([str(path), "--sets", "3"], root) == 0
+    said = capsys.readouterr().out
+    assert "4 sets of jobs are taken in" in said and "3 sets are there, 0 to run" in said and "2 of 3" in said
+    kept = Confirmation.load(file)
+    assert sorted(kept.sets) == [101, 102, 103] and kept.spent == [104] and not beside.exists()
+    assert kept.sets[103]["claims"]["gain"]["values"] == pytest.approx([2.03, 2.13, 2.23, 2.33, 2.43])
+    beside.mkdir()
+    (beside / "105.json").write_text('{"digest"')
+    with pytest.raises(ValueError, match="105.json is no set.*Remove it"):
+        confirm.main([str(path), "--sets", "3"], root)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--sets", "0"], ["nowhere"], ["--jobs", "0"], *(["--part", p] for p in ("3", "0/2", "3/2", "a/b"))],
+)
 def test_bad_arguments_are_explained(arguments, capsys):
     with pytest.raises(SystemExit):
         confirm.main(arguments)

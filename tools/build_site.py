@@ -39,6 +39,7 @@ SITE = ROOT / "build" / "site"
 PUBLISHED = "gh-pages"  # the branch of the repository on which GitHub Pages finds the site
 GUIDES = {  # page of the repository -> its name beside the text
     "docs/setup.md": "Setting up",
+    "docs/scale.md": "From a laptop to many processes",
     "docs/teaching.md": "Teaching with this course",
     "CONTRIBUTING.md": "Contributing",
 }

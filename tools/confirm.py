@@ -5,6 +5,10 @@ things out. What a lesson's sets gave is one file, confirmation/<lesson>.json: e
 and the processor, and a digest of the lesson's code. Sets that are there are not run again, so this resumes. When
 the code changes, the sets that it was seen on are spent, and the next run takes the next unused ones.
 
+On a cluster the jobs of an array share the work: job i of n runs `confirm.py --part i/n`, and keeps each set in a file
+of its own, confirmation/<lesson>.sets/<number>.json, so that none writes what another does. When they have ended, any
+run without --part takes these files in, and runs what is still missing.
+
 The verdict that CLAIMS.md publishes rests on the values of all sets together (`confirmed`). A set that ends in an
 error counts as one in which the verdict was not the same.
 """
@@ -62,14 +66,34 @@ class Confirmation:
             ) from error
 
     def store(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         sets = {str(number): self.sets[number] for number in sorted(self.sets)}
         head = {"lesson": self.lesson, "digest": self.digest, "spent": sorted(self.spent)}
         lines = ",\n".join(f"  {json.dumps(number)}: {json.dumps(result)}" for number, result in sets.items())
         text = json.dumps(head)[:-1] + f', "sets": {{\n{lines}\n}}}}\n'
-        unfinished = path.with_name(path.name + ".tmp")
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(path)
+        write(path, text)
+
+    def take_in(self, path: Path) -> int:
+        """Store the sets that jobs have kept beside the confirmation at `path`; how many there were.
+
+        Those of other code are spent.
+        """
+        kept = sorted(sets_beside(path).glob("*.json"))
+        for file in kept:
+            try:
+                stored = json.loads(file.read_text(encoding="utf-8"))
+                number, code, result = int(file.stem), stored["digest"], stored["set"]
+            except (KeyError, TypeError, ValueError) as error:
+                raise ValueError(f"{file} is no set: {error!r}. Remove it and run make confirm.") from error
+            if code == self.digest:
+                self.sets[number] = result
+            elif number not in self.sets:
+                self.spent = sorted({*self.spent, number})
+        if kept:
+            self.store(path)
+            for file in kept:
+                file.unlink()
+            sets_beside(path).rmdir()
+        return len(kept)
 
     def of(self, digest: str) -> Confirmation:
         """This for code of that digest: if the code is another, its sets are spent."""
@@ -100,6 +124,27 @@ class Confirmed:
     def verdict(self) -> str:
         unstable = self.same < SAME_SHARE * self.sets
         return "not shown" if unstable and self.overall.verdict in DECIDED else self.overall.verdict
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(path)
+
+
+def sets_beside(path: Path) -> Path:
+    """The folder in which jobs keep sets of the confirmation at `path`."""
+    return path.with_suffix(".sets")
+
+
+def share(text: str) -> tuple[int, int]:
+    """i and n of "i/n", the share of job i of n."""
+    number, slash, count = text.partition("/")
+    if not (slash and number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise argparse.ArgumentTypeError(f"--part must be like 3/10, the third of ten jobs; got {text!r}")
+    return int(number), int(count)
 
 
 def digest(notebook: Mapping) -> str:
@@ -219,6 +264,12 @@ def main(arguments: Iterable[str] | None = None, root: Path = ROOT) -> int:
     parser.add_argument(
         "--jobs", type=int, default=os.cpu_count(), help="lessons at a time (default: one a core)"
     )
+    parser.add_argument(
+        "--part",
+        type=share,
+        metavar="I/N",
+        help="the share of job I of N, which keeps its sets in files of their own",
+    )
     options = parser.parse_args(arguments)
     if options.sets < 1 or options.jobs < 1:
         parser.error("--sets and --jobs must be at least 1")
@@ -236,21 +287,35 @@ def main(arguments: Iterable[str] | None = None, root: Path = ROOT) -> int:
         lesson = path.relative_to(root / "lessons").with_suffix("").as_posix()
         confirmations[path] = stored.of(code) if stored else Confirmation(lesson, code)
     writing = threading.Lock()
+    if not options.part:
+        taken = sum(confirmations[path].take_in(file_of(path, root)) for path in paths)
+        if taken:
+            print(f"{taken} sets of jobs are taken in", flush=True)
+
+    def of_job(number: int, path: Path) -> Path:
+        return sets_beside(file_of(path, root)) / f"{number}.json"
 
     def work(number: int, path: Path) -> str:
         """Run and keep one set; what to say of it."""
         result = run_set(path, number)
         if result is None:
             return "FAILED: the run broke off"
-        with writing:
-            confirmations[path].sets[number] = result
-            confirmations[path].store(file_of(path, root))
+        if options.part:
+            kept = {"digest": confirmations[path].digest, "set": result}
+            write(of_job(number, path), json.dumps(kept))
+        else:
+            with writing:
+                confirmations[path].sets[number] = result
+                confirmations[path].store(file_of(path, root))
         failed = result.get("failed")
         return f"FAILED: {failed}" if failed else f"{len(result['claims'])} claims, {result['seconds']} s"
 
     failures = 0
     with ThreadPoolExecutor(options.jobs) as pool:  # the work is done in the kernels
         todo = sorted((n, path) for path in paths for n in confirmations[path].missing(options.sets))
+        if options.part:  # of the same list in all jobs, which the sets of other jobs do not change
+            first, step = options.part
+            todo = [(n, path) for n, path in todo[first - 1 :: step] if not of_job(n, path).exists()]
         print(
             f"{sum(len(c.sets) for c in confirmations.values())} sets are there, {len(todo)} to run",
             flush=True,
@@ -269,6 +334,8 @@ def main(arguments: Iterable[str] | None = None, root: Path = ROOT) -> int:
             print("\nInterrupted: waiting for the sets that are running, which are kept.", flush=True)
             pool.shutdown(cancel_futures=True)
 
+    if options.part:
+        return 1 if failures else 0
     rows = [(c, confirmed(c, confirmations[path])) for path in paths for c in stored_claims(path)]
     print("\n" + table(rows))
     return 1 if failures else 0

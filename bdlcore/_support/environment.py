@@ -5,6 +5,9 @@ BDL_SEED      0 (default), 1, 2, ...: other random numbers for everything
 BDL_DATA      folder of larger data sets; .cache/bdlcore in the user's home by default
 BDL_SOLVED    file that lists the exercises solved, .bdl/solved.json in the user's home by default; 0 keeps none
 BDL_PROGRESS  0 turns progress bars off
+
+RANK, WORLD_SIZE and TORCHELASTIC_RESTART_COUNT are torchrun's: the number of this process, from 0; how many there are;
+and how often it has started them anew.
 """
 
 from __future__ import annotations
@@ -42,6 +45,21 @@ def solved_file() -> Path | None:
     """BDL_SOLVED; None where no record is to be kept."""
     value = os.environ.get("BDL_SOLVED") or ""
     return None if value == "0" else Path(value or Path.home() / ".bdl" / "solved.json")
+
+
+def processes() -> int:
+    """WORLD_SIZE, 1 where nothing has started several processes."""
+    return int(os.environ.get("WORLD_SIZE") or 1)
+
+
+def restarts() -> int:
+    """TORCHELASTIC_RESTART_COUNT, 0 where torchrun has not started these processes."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT") or 0)
+
+
+def first_process() -> bool:
+    """Whether RANK is 0, or not set."""
+    return (os.environ.get("RANK") or "0") == "0"
 
 
 def progress_shown() -> bool:

@@ -6,9 +6,10 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from .environment import progress_shown
+from .environment import first_process, progress_shown
 
 _PACKAGE = str(Path(__file__).parents[1])
 
@@ -16,14 +17,14 @@ _PACKAGE = str(Path(__file__).parents[1])
 def progress(steps: int, description: str) -> Iterator[int]:
     """Iterate over range(steps) with a bar once two seconds have passed. BDL_PROGRESS=0 turns bars off.
 
-    Work in a thread beside the main one has no bar: there is no cell that it would belong to.
+    Work in a thread beside the main one has no bar, since there is no cell that it would belong to; of several
+    processes the first has one.
     """
     from tqdm.auto import tqdm
 
     beside = threading.current_thread() is not threading.main_thread()
-    return iter(
-        tqdm(range(steps), desc=description, leave=False, delay=2, disable=beside or not progress_shown())
-    )
+    hidden = beside or not progress_shown() or not first_process()
+    return iter(tqdm(range(steps), desc=description, leave=False, delay=2, disable=hidden))
 
 
 def warn(message: str) -> None:
@@ -32,6 +33,20 @@ def warn(message: str) -> None:
     while frame.f_back and frame.f_code.co_filename.startswith(_PACKAGE):
         level, frame = level + 1, frame.f_back
     warnings.warn(message, stacklevel=level)
+
+
+_NOTED: list[list[str]] = []  # lists of whoever wants to know
+
+
+@contextmanager
+def noting_interrupts() -> Iterator[list[str]]:
+    """What was kept at each interrupt that ended quietly within: empty where there was none."""
+    noted: list[str] = []
+    _NOTED.append(noted)
+    try:
+        yield noted
+    finally:
+        _NOTED.pop()
 
 
 class Interruptible:
@@ -49,5 +64,7 @@ class Interruptible:
     def __exit__(self, kind: type | None, error: object, traceback: object) -> bool:
         kept = self.done() if kind is KeyboardInterrupt else ""
         if kept:
+            for noted in _NOTED:
+                noted.append(kept)
             warn(f"Interrupted: {kept}")
         return bool(kept)

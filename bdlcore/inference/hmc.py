@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -205,9 +205,10 @@ def sample_hmc(
                     eps = adaptation.step_size if i < warmup - 1 else adaptation.final
             else:
                 kept[:, i - warmup], densities[:, i - warmup] = theta, value
-                acceptance += probability
-                divergences += gain < -_DIVERGENT
-                done, state = done + 1, random.state
+                counted = acceptance + probability, divergences + (gain < -_DIVERGENT), done + 1, random.state
+                acceptance, divergences, done, state = (
+                    counted  # at once, or not at all where an interrupt comes
+                )
     return Chains(
         kept[:, :done],
         densities[:, :done],
@@ -280,6 +281,8 @@ def hmc(
         kept=before + draws,
     )
     random = run.random(1)
+    if resume is not None and resume.rows is not None:
+        run.rows = resume.rows
     if resume is None:
         start = run.start(initial, initial_steps)
     else:
@@ -308,7 +311,7 @@ def hmc(
         made["divergences"] += resume.divergences
         made["gradient_evaluations"] += resume.gradient_evaluations / resume.chains
         draws = before + now
-    _warn_of_trouble(made["acceptance"], made["divergences"], target_acceptance, draws)
+    _warn_of_trouble(made["acceptance"], made["divergences"], draws, run.rows)
     return run.posterior(
         Stack(drawn.flatten(0, 1), model.layout),
         made.pop("gradient_evaluations"),
@@ -331,8 +334,8 @@ def _check(
         validate.positive("step_size", step_size)
 
 
-def _warn_of_trouble(acceptance: Tensor, divergences: Tensor, target: float, draws: int) -> None:
-    stuck = (acceptance < 0.1).nonzero().flatten().tolist()
+def _warn_of_trouble(acceptance: Tensor, divergences: Tensor, draws: int, rows: Sequence[int]) -> None:
+    stuck = [rows[i] for i in (acceptance < 0.1).nonzero().flatten().tolist()]
     if stuck:
         warn(
             f"HMC chain(s) {stuck} accepted fewer than 10 % of their proposals and hardly moved; their draws are not a "

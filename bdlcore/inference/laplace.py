@@ -13,7 +13,8 @@ is wide in directions in which the linearised network does not change on the dat
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -29,7 +30,7 @@ from ..likelihoods.protocol import Predictive
 from ..models.log_posterior import LogPosterior, Temperature, in_memory
 from ..models.model import Model
 from ..models.reading import Data
-from ..models.stack import Layout, Stack, check_stack, float_like
+from ..models.stack import Layout, Stack, check_stack, concatenate, float_like
 from ..predictions.function_values import FunctionValues
 from .evidence import log_evidence
 from .modes import find_modes, warn_off_mode
@@ -167,6 +168,10 @@ class LaplacePosterior:
 
     def save(self, path: str | Path) -> None:
         """Write to a safetensors file, all but the model; nothing is left behind if writing fails."""
+        files.save(path, "Laplace posterior", *self.record())
+
+    def record(self) -> tuple[dict[str, Tensor], dict]:
+        """All but the model, as tensors and plain facts; `from_record` is its inverse."""
         tensors = {"theta": self.modes.theta, "temperature": self.temperature, "f": self.f, "y": self.y}
         tensors |= {"excess": self.excess, "probe": self.jacobian.probe}
         tensors |= {} if self.loss is None else {"loss": self.loss}
@@ -176,12 +181,17 @@ class LaplacePosterior:
             name: getattr(self, name) for name in ("structure", "tempered", "seconds", "gradient_evaluations")
         }
         facts |= {"layout": self.modes.layout.record(), "rows": [self.rows.start, self.rows.stop]}
-        files.save(path, "Laplace posterior", tensors, facts)
+        return tensors, facts
 
     @classmethod
     def load(cls, path: str | Path, model: Model) -> LaplacePosterior:
         """Read what `save` wrote, for the model that it was made with. Raises FileNotFoundError or ValueError."""
-        tensors, facts = files.load(path, "Laplace posterior")
+        return cls.from_record(model, *files.load(path, "Laplace posterior"))
+
+    @classmethod
+    def from_record(cls, model: Model, tensors: dict[str, Tensor], facts: dict) -> LaplacePosterior:
+        """The posterior that `record` took apart, for the model that it was made with, or else ValueError."""
+        tensors, facts = dict(tensors), dict(facts)
         modes = Stack(tensors.pop("theta"), Layout.from_record(facts.pop("layout")))
         probe, facts["rows"] = tensors.pop("probe"), range(*facts["rows"])
         check_stack(modes, model.layout, probe)
@@ -194,6 +204,27 @@ class LaplacePosterior:
         kind = STRUCTURES[facts["structure"]]
         curvatures = tuple(kind.from_state(jacobian, state) for state in states)
         return cls(model=model, modes=modes, curvatures=curvatures, jacobian=jacobian, **tensors, **facts)
+
+    @classmethod
+    def joined(cls, parts: Sequence[LaplacePosterior]) -> LaplacePosterior:
+        """One posterior of the modes of several, in order, which one run was split into; costs are added up."""
+        first = parts[0]
+        cat = {
+            name: torch.cat([getattr(part, name) for part in parts])
+            for name in ("temperature", "f", "excess")
+        }
+        loss = None if first.loss is None else torch.cat([part.loss for part in parts], 1)
+        return replace(
+            first,
+            modes=concatenate(part.modes for part in parts),
+            rows=range(first.rows.start, parts[-1].rows.stop),
+            tempered=any(part.tempered for part in parts),
+            curvatures=tuple(curvature for part in parts for curvature in part.curvatures),
+            seconds=sum(part.seconds for part in parts),
+            gradient_evaluations=sum(part.gradient_evaluations for part in parts),
+            loss=loss,
+            **cat,
+        )
 
     def _check(self, x: Tensor) -> None:
         check_stack(self.modes, self.modes.layout, x)

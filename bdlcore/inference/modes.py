@@ -16,7 +16,7 @@ from .._support.progress import Interruptible, progress, warn
 from ..models.log_posterior import LogPosterior, Temperature
 from ..models.model import Model
 from ..models.stack import Stack
-from .optimise import optimise
+from .optimise import AllBroke, optimise
 from .run import Run
 
 
@@ -49,7 +49,10 @@ def find_modes(
     steps, refine_steps = validate.count("steps", steps), validate.count("refine_steps", refine_steps, 0)
     sizes = {"likelihood_temperature": likelihood_temperature, "chunk_size": chunk_size}
     run = Run("Laplace", "mode", model, x, y, modes, seed, **sizes)
-    theta, loss = optimise(run.density, run.start(None, 0), steps, lr, keep_interrupted=False)
+    try:
+        theta, loss = optimise(run.density, run.start(None, 0), steps, lr, keep_interrupted=False)
+    except AllBroke as error:  # as where only some did
+        raise RuntimeError(str(error)) from error
     if not torch.isfinite(loss).all():
         raise RuntimeError(f"The loss of some modes became NaN or infinite; use a smaller lr than {lr}.")
     T_lik = torch.as_tensor(likelihood_temperature).expand(len(theta)).tolist()

@@ -11,6 +11,11 @@ from .._support.adam import Adam
 from .._support.progress import Interruptible, progress
 from ..models.log_posterior import LogPosterior, ReadLogPosterior
 
+
+class AllBroke(RuntimeError):
+    """All rows of a run became NaN or infinite: there is nothing to return."""
+
+
 LOOKS = 50  # steps from one look at whether any row is still finite to the next: each makes a GPU wait
 
 
@@ -41,7 +46,7 @@ def optimise(
     Returns:
         theta (S, D) and the loss (steps, S), -log density per datum on that step's batch. After a
         KeyboardInterrupt, where it had come to. Rows whose loss became NaN show it there; when it is that of all rows,
-        raises RuntimeError.
+        raises AllBroke, a RuntimeError.
     """
     N = density.count
     theta = theta.clone()
@@ -61,5 +66,5 @@ def optimise(
     well = torch.isfinite(loss)
     if not well.all(0).any():
         step = int((~well).any(1).nonzero()[0])
-        raise RuntimeError(f"The loss became NaN or infinite at step {step}; use a smaller lr than {lr}.")
+        raise AllBroke(f"The loss became NaN or infinite at step {step}; use a smaller lr than {lr}.")
     return theta, loss

@@ -6,10 +6,12 @@ Laplace's (`bdlcore.inference.laplace`) and the exact ones (`bdlcore.exact`) kno
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
 from .._support import files
@@ -22,6 +24,9 @@ from .approximations import MeanField, SwagState
 from .convergence import LEAST_FOR_ESS, changing, copied_chains
 
 APPROXIMATIONS = {"MeanField": MeanField, "SwagState": SwagState}
+APPROXIMATION = "approximation."  # begins the name of a tensor of one
+CURVES = "loss", "elbo"  # with steps first, and rows after them
+MIXTURES = {"SWAG": "MultiSWAG"}  # what several members make of a method
 
 
 @runtime_checkable
@@ -77,6 +82,7 @@ class Posterior:
         random_state, momentum, start, settings: what it takes to go on after the last draw, for `resume=` of `hmc`,
             `sgld` and `sghmc`: (chains, bytes) where the chains' generators are; (chains, D) the momentum of SGHMC;
             (chains, D) where the chains started; and the settings and the seed of SGLD and SGHMC.
+        rows: numbers of the chains or members, 8 to 15 for those of range(8, 16); those that became NaN are missing.
         approximation: the fitted densities, one per member, where there are some: `mean` and `std` (members, D) in
             whitened units, and `sample(draws, seed)`.
     """
@@ -101,6 +107,7 @@ class Posterior:
     start: Tensor | None = None
     settings: dict | None = None
     approximation: MeanField | SwagState | None = None
+    rows: tuple[int, ...] | None = None
 
     @property
     def draws(self) -> Tensor:
@@ -117,32 +124,64 @@ class Posterior:
 
     def save(self, path: str | Path) -> None:
         """Write to a safetensors file, all but the model; nothing is left behind if writing fails."""
+        files.save(path, "posterior", *self.record())
+
+    def record(self) -> tuple[dict[str, Tensor], dict]:
+        """All but the model, as tensors and plain facts; `from_record` is its inverse."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         tensors = {name: value for name, value in values.items() if isinstance(value, Tensor)}
-        kept = "method", "seconds", "gradient_evaluations", "chains", "settings"
+        kept = "method", "seconds", "gradient_evaluations", "chains", "settings", "rows"
         facts = {name: values[name] for name in kept}
         tensors["theta"], facts["layout"] = self.stack.theta, self.stack.layout.record()
         if self.approximation is not None:
             facts["approximation"] = type(self.approximation).__name__
             held = vars(self.approximation).items()
-            tensors |= {f"approximation.{name}": value for name, value in held if isinstance(value, Tensor)}
-        files.save(path, "posterior", tensors, facts)
+            tensors |= {f"{APPROXIMATION}{name}": value for name, value in held if isinstance(value, Tensor)}
+        return tensors, facts
 
     @classmethod
     def load(cls, path: str | Path, model: Model) -> Posterior:
         """Read what `save` wrote, for the model that it was made with. Raises FileNotFoundError or ValueError."""
         tensors, facts = files.load(path, "posterior")
-        layout = Layout.from_record(facts.pop("layout"))
+        layout = Layout.from_record(facts["layout"])
         if layout != model.layout:
             raise ValueError(
                 f"{path} holds a posterior over {layout.dim} weights of another network or prior than this model's "
                 f"{model.layout.dim}: parameter names, shapes, prior means or stds differ."
             )
-        prefix = "approximation."
-        held = {n.removeprefix(prefix): tensors.pop(n) for n in list(tensors) if n.startswith(prefix)}
+        return cls.from_record(model, tensors, facts)
+
+    @classmethod
+    def from_record(cls, model: Model, tensors: dict[str, Tensor], facts: dict) -> Posterior:
+        """The posterior that `record` took apart, for the model that it was made with."""
+        tensors = dict(tensors)
+        facts = {name: value for name, value in facts.items() if name != "layout"}
+        held = {n: tensors.pop(n) for n in list(tensors) if n.startswith(APPROXIMATION)}
         if "approximation" in facts:
+            held = {name.removeprefix(APPROXIMATION): value for name, value in held.items()}
             facts["approximation"] = APPROXIMATIONS[facts["approximation"]](**held, layout=model.layout)
+        if facts.get("rows") is not None:
+            facts["rows"] = tuple(facts["rows"])
         return cls(model=model, stack=Stack(tensors.pop("theta"), model.layout), **tensors, **facts)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Posterior]) -> Posterior:
+        """One posterior of the chains or members of several, in order, which one run was split into.
+
+        R-hat and ESS, which compare chains, are left out; costs are added up.
+        """
+        records = [part.record() for part in parts]
+        facts = records[0][1] | {"chains": sum(part.chains for part in parts)}
+        facts |= {name: sum(getattr(p, name) for p in parts) for name in ("seconds", "gradient_evaluations")}
+        facts["rows"] = [row for part in parts for row in part.rows]
+        if facts["chains"] > 1:
+            facts["method"] = MIXTURES.get(facts["method"], facts["method"])
+        tensors = {
+            name: torch.cat([tensors[name] for tensors, _ in records], 1 if name in CURVES else 0)
+            for name in records[0][0]
+            if name not in ("rhat", "ess")
+        }
+        return cls.from_record(parts[0].model, tensors, facts)
 
     def __repr__(self) -> str:
         S, D = self.stack.theta.shape

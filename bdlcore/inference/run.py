@@ -21,6 +21,7 @@ The methods share one signature, `method(model, x, y, *, ..., seed=0) -> Posteri
 
 Ctrl-C returns what has been drawn or optimised so far, with a warning; before that there is nothing to return, and
 the interrupt goes on. `hmc`, `sgld` and `sghmc` go on from what they returned, or from its file, with `resume=`.
+`bdlcore.distributed` splits the rows of a method over processes, and saves what is finished.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from ..models.model import Model
 from ..models.reading import Data
 from ..models.stack import Stack, check_stack
 from .convergence import convergence, probe_rows
-from .optimise import optimise
+from .optimise import AllBroke, optimise
 from .posterior import Posterior
 
 
@@ -47,6 +48,24 @@ def when_it_broke(record: Tensor) -> Tensor:
     """The step (S,) at which values (steps, S) first were NaN or infinite; -1 where they never were."""
     broken = ~torch.isfinite(record)
     return torch.where(broken.any(0), broken.int().argmax(0), -1)
+
+
+def check_probe(model: Model, probe: Tensor) -> None:
+    """Raise where R-hat cannot be computed at these inputs."""
+    try:
+        model.check_inputs(probe)
+        model.functions(model.prior_like(1, 0, probe), probe[:1])
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise ValueError(f"R-hat cannot be computed at this probe: {error}") from error
+
+
+def mixing(model: Model, draws: Tensor, probe: Tensor) -> dict[str, Tensor]:
+    """R-hat and ESS of functions at a probe for draws (chains, draws, D); a failure costs no draws."""
+    try:
+        return convergence(model, draws, probe)
+    except (RuntimeError, ValueError) as error:
+        warn(f"R-hat and ESS could not be computed ({error}); the draws are kept.")
+        return {}
 
 
 class Run:
@@ -107,11 +126,7 @@ class Run:
         self.share = 1.0 if batch_size is None else self.batch_size / self.count
         self.gradients, self.loss = 0.0, like.new_empty(0, len(self.rows))
         self.probe = self.density.inputs(probe_rows(self.count)) if probe is None else probe
-        try:  # now, rather than after all draws are made
-            model.check_inputs(self.probe)
-            model.functions(model.prior_like(1, 0, like), self.probe[:1])
-        except (ValueError, TypeError, RuntimeError) as error:
-            raise ValueError(f"R-hat cannot be computed at this probe: {error}") from error
+        check_probe(model, self.probe)  # now, rather than after all draws are made
 
     def _batch_size(self, asked: int | None, usual: Callable[[int], int] | None) -> int | None:
         own = self.density.batch_size
@@ -144,9 +159,12 @@ class Run:
         theta = model.prior_like(self.rows, self.seed, like).theta
         if steps:
             shuffle = generator(self.seed, 5)
-            theta, self.loss = optimise(
-                self.density, theta, steps, lr, self.batch_size, shuffle=shuffle, keep_interrupted=False
-            )
+            try:
+                theta, self.loss = optimise(
+                    self.density, theta, steps, lr, self.batch_size, shuffle=shuffle, keep_interrupted=False
+                )
+            except AllBroke as error:  # as where only some did, below
+                raise RuntimeError(str(error)) from error
             self.gradients += steps * self.share
             if not torch.isfinite(self.loss).all():
                 raise RuntimeError(
@@ -167,28 +185,25 @@ class Run:
     def surviving(self, died: Tensor, what: str, advice: str) -> Tensor:
         """Which rows are to be returned, (S,) boolean, for the steps (S,) at which a value of theirs became NaN, or -1.
 
-        Warns of rows that are not, and forgets them; raises RuntimeError when none is left.
+        Warns of rows that are not, and forgets them; raises AllBroke, a RuntimeError, when none is left.
         """
         alive = died < 0
         if alive.all():
             return alive
-        bad, step = (~alive).nonzero().flatten().tolist(), int(died[~alive].min())
+        well, step = alive.tolist(), int(died[~alive].min())
+        bad = [row for row, lives in zip(self.rows, well, strict=True) if not lives]
         said = (
             f"The {what} of {self.method} {self.row}(s) {bad} became NaN or infinite at step {step}; {advice}"
         )
         if not alive.any():
-            raise RuntimeError(said)
+            raise AllBroke(said)
         warn(f"{said} The others are returned.")
-        self.rows = [row for row, well in zip(self.rows, alive.tolist(), strict=True) if well]
+        self.rows = [row for row, lives in zip(self.rows, well, strict=True) if lives]
         return alive
 
     def mixing(self, draws: Tensor) -> dict[str, Tensor]:
-        """R-hat and ESS of functions at the probe for draws (chains, draws, D); a failure costs no draws."""
-        try:
-            return convergence(self.model, draws, self.probe)
-        except (RuntimeError, ValueError) as error:
-            warn(f"R-hat and ESS could not be computed ({error}); the draws are kept.")
-            return {}
+        """See `mixing`, at the run's probe."""
+        return mixing(self.model, draws, self.probe)
 
     def posterior(self, stack: Stack, gradients: float, **evidence: object) -> Posterior:
         """The result, after `gradients` further gradients per row."""
@@ -199,5 +214,6 @@ class Run:
             seconds=time.perf_counter() - self.started,
             gradient_evaluations=round((self.gradients + gradients) * len(self.rows)),
             chains=len(self.rows),
+            rows=tuple(self.rows),
             **evidence,
         )

@@ -226,6 +226,7 @@ def _sample(
         noise = _Noise(run.random(1), theta.shape[1])
     else:
         must_be_as_before(resume.settings, settings)
+        run.rows = run.rows if resume.rows is None else resume.rows
         resume = moved(resume, run.density.like.device)
         made = resume.draws.shape[1]
         first, evaluations = plan.steps_until(made), 0
@@ -268,9 +269,8 @@ def _sample(
                     value, slope = next(judges)(theta)
                     evaluations += 1
                 kept[:, done], log_density[:, done] = theta, value
-                pull = pull - ((theta - centre) * slope).sum(1)
-                stands = noise.state, momentum
-                done += 1
+                counted = pull - ((theta - centre) * slope).sum(1), (noise.state, momentum), done + 1
+                pull, stands, done = counted  # at once, or not at all where an interrupt comes
     alive = run.surviving(died, "log density", advice)
     kept = kept[alive, :done]
     return run.posterior(

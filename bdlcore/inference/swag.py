@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .._support import validate
 from .._support.progress import Interruptible, progress, warn
-from ..models.log_posterior import LogPosterior, ReadLogPosterior, Temperature
+from ..models.log_posterior import Temperature
 from ..models.model import Model
 from ..models.reading import Data
 from ..models.stack import Layout, Stack
@@ -157,7 +157,7 @@ def swag(
                 break
     losses = torch.stack(losses)
     died = when_it_broke(losses)
-    _warn_of_climbing(run.density, origin, theta, advice)
+    _warn_of_climbing(run, origin, theta, advice)
     alive = run.surviving(died, "loss", advice)
     state = moments.state(model.layout)
     state = SwagState(state.mean[alive], state.variance[alive], state.deviations[alive], model.layout)
@@ -171,13 +171,12 @@ def swag(
     )
 
 
-def _warn_of_climbing(
-    density: LogPosterior | ReadLogPosterior, start: Tensor, end: Tensor, advice: str
-) -> None:
+def _warn_of_climbing(run: Run, start: Tensor, end: Tensor, advice: str) -> None:
     """-log p(theta | D) of draws from a Gaussian posterior lies D/2 +- sqrt(D/2) above its minimum."""
-    climbed, half = density(start)[0] - density(end)[0], start.shape[1] / 2
+    climbed, half = run.density(start)[0] - run.density(end)[0], start.shape[1] / 2
     far = (torch.isfinite(climbed) & (climbed > half + 5 * math.sqrt(half))).nonzero().flatten().tolist()
     if far:
+        far = [run.rows[i] for i in far]
         warn(
             f"SGD of member(s) {far} climbed {climbed.max().item():.3g} nats away from where it started, farther than "
             f"draws from a posterior of {2 * half:g} weights lie from its optimum (about {half:g}); {advice}",

@@ -1,10 +1,14 @@
 """Every method fits what is read as it fits tensors: bit for bit, where it sees the same minibatches."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import bdlcore as bdl
+from bdlcore._support.randomness import RowRandom
+from bdlcore.inference import sgmcmc
 
 X = torch.linspace(-1, 1, 22).view(11, 2)
 PAIRS = TensorDataset(X, X.sum(1).sin())
@@ -142,6 +146,32 @@ def test_an_interrupt_while_a_batch_is_read_returns_what_there_is():
 
     found = SOURCES["sgld"](Stopped(), batch_size=4, draws=400, step_size=1e-3)
     assert 0 < found.draws.shape[1] < 100
+
+
+@pytest.mark.filterwarnings("ignore:.*(Interrupted|hardly moved|diverged)")
+@pytest.mark.parametrize("method", ["hmc", "sgld", "sghmc"])
+def test_an_interrupt_between_a_draw_and_its_count_leaves_no_half_of_it(method, monkeypatch):
+    plan = {"warmup": 10, "leapfrog_steps": 3} if method == "hmc" else {"warmup": 9, "thinning": 2}
+    plan |= {"chains": 2, "initial_steps": 9}
+    asked = RowRandom if method == "hmc" else sgmcmc._Noise  # where its generators are, for every draw
+    run, state, left = partial(getattr(bdl, method), MODEL, *PAIRS.tensors, **plan), asked.state, [7]
+
+    def stop(self):
+        left[0] -= 1
+        if not left[0]:
+            raise KeyboardInterrupt
+        return state.fget(self)
+
+    with monkeypatch.context() as context:
+        context.setattr(asked, "state", property(stop))
+        found = run(draws=12)
+    assert left[0] <= 0 < found.draws.shape[1] < 12
+    wanted = run(draws=found.draws.shape[1])
+    for name in ("stack", "acceptance", "divergences", "configurational_temperature", "random_state"):
+        mine, other = (getattr(p, name) for p in (found, wanted))
+        if isinstance(mine, bdl.Stack):
+            mine, other = mine.theta, other.theta
+        assert (mine is other is None) or torch.equal(mine, other), name
 
 
 @pytest.mark.parametrize("method", ["sgld", "sghmc"])
