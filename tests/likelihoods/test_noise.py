@@ -143,9 +143,9 @@ def problem():
 @pytest.mark.parametrize(
     ("method", "settings", "error"),
     [
-        (bdl.hmc, {"chains": 16, "draws": 400, "leapfrog_steps": 10}, 0.1),
-        (bdl.sghmc, {"chains": 32, "draws": 400, "step_size": 0.02}, 0.2),
-        (bdl.sgld, {"chains": 32, "draws": 400, "thinning": 20}, 0.3),
+        (bdl.hmc, {"chains": 160, "draws": 40, "leapfrog_steps": 10}, 0.1),
+        (bdl.sghmc, {"chains": 320, "draws": 40, "step_size": 0.02}, 0.2),
+        (bdl.sgld, {"chains": 320, "draws": 40, "thinning": 20}, 0.3),
         (bdl.mean_field_vi, {"draws": 2000}, 0.2),
         (bdl.ensemble, {"members": 2, "steps": 1500, "lr": 0.03}, 1.0),
         (bdl.laplace, {"modes": 1}, 1.0),

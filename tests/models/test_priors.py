@@ -159,9 +159,9 @@ def test_draws_of_other_shapes(shape):
 @pytest.mark.parametrize(
     ("method", "settings", "error"),
     [
-        (bdl.hmc, {"chains": 16, "draws": 500, "leapfrog_steps": 6}, 0.1),
-        (bdl.sgld, {"chains": 32, "draws": 500, "step_size": 0.1, "thinning": 20}, 0.2),
-        (bdl.sghmc, {"chains": 32, "draws": 500, "step_size": 0.1, "thinning": 20}, 0.2),
+        (bdl.hmc, {"chains": 160, "draws": 50, "leapfrog_steps": 6}, 0.1),
+        (bdl.sgld, {"chains": 320, "draws": 50, "step_size": 0.1, "thinning": 20}, 0.2),
+        (bdl.sghmc, {"chains": 320, "draws": 50, "step_size": 0.1, "thinning": 20}, 0.2),
         (bdl.mean_field_vi, {"draws": 4000}, 0.25),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
