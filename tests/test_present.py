@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import nbformat
 import present
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from execute_notebooks import kernel_environment, notebooks
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from playwright.sync_api import sync_playwright
@@ -219,6 +220,9 @@ def check(shown: Shown) -> list[float]:
     assert min(page.evaluate(LETTERS)) >= 20
     assert page.locator(".bdl-picture").first.bounding_box()["height"] >= HEIGHT / 2
     assert page.locator("code, pre, .jp-InputPrompt").filter(visible=True).count() == 0, "a page without code"
+    found = Axe().run(page).response["violations"]
+    bad = [(v["id"], v["nodes"][0]["html"][:200]) for v in found if v["impact"] in ("serious", "critical")]
+    assert not bad
     return drag(page, page.locator(".bdl-page").first)
 
 
