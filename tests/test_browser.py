@@ -305,6 +305,33 @@ def test_a_live_slider_passes(opened):
     assert len(redraws) >= 4 and min(redraws) > 0
 
 
+def test_the_keyboard_alone_drives_a_demo(opened):
+    page = opened("two_demos.ipynb", patience=PATIENCE)
+    demo = demos(page).nth(1)
+    picture, handle = demo.locator("img.widget-image"), demo.locator(".noUi-handle").first
+    readout, shown = demo.locator(".widget-readout").first, [picture.evaluate(DIGEST)]
+    assert handle.evaluate("handle => handle.tabIndex") == 0, "Tab passes the slider by."
+
+    def changes(press: Callable[[], None], value: str) -> None:
+        press()
+        wait_until(lambda: readout.inner_text() == value, PATIENCE, f"The slider did not come to {value}.")
+        wait_until(lambda: picture.evaluate(DIGEST) != shown[-1], PATIENCE, f"No picture of {value} came.")
+        shown.append(picture.evaluate(DIGEST))
+
+    handle.focus()
+    before, lowest = float(readout.inner_text()), None
+    changes(lambda: page.keyboard.press("Home"), handle.get_attribute("aria-valuemin").removesuffix(".0"))
+    lowest = float(readout.inner_text())
+    assert lowest < before
+    changes(lambda: page.keyboard.press("ArrowRight"), f"{lowest + 1:g}")
+    buttons = demo.locator("button")
+    for _ in range(9):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.innerText") == "Reset":
+            break
+    assert buttons.count() and page.evaluate("document.activeElement.innerText") == "Reset"
+
+
 def test_a_dead_slider_is_noticed(opened):
     page = opened("two_demos.ipynb", patience=PATIENCE)
     with pytest.raises(pytest.fail.Exception, match="The slider moved from 5 to 1, but no new picture came"):
@@ -376,3 +403,19 @@ def test_studio_paints_at_once_inpaints_and_stops(opened, record_property):
 
     page.click('button:has-text("Clear")')
     wait_until(lambda: pixels(left) == photo, 20, "The paint stayed.")
+
+
+def test_the_keyboard_alone_paints(opened):
+    page = opened("studio.ipynb", patience=PATIENCE)
+    canvas = page.locator(".jp-OutputArea canvas").first
+    assert canvas.evaluate("canvas => canvas.tabIndex") == 0 and canvas.get_attribute("aria-label")
+    canvas.hover()  # from where a mouse has left the brush: the middle
+    canvas.focus()
+    counts = []
+    for key in ("Space", "Shift+ArrowRight", "Space", "ArrowDown", "Space"):
+        page.keyboard.press(key)
+        counts.append(pixels(canvas).count(PAINT))
+    once, _, beside, _, below = counts
+    assert 40 < once < 70 and once < beside < once + 15, "a dot 8 pixels wide, and its neighbour a pixel on"
+    assert below > beside + 10
+    page.wait_for_selector(f"text=painted: {below}", timeout=PATIENCE * SECOND)

@@ -22,6 +22,9 @@ PAGES = [
     LESSON.replace("lessons", "exercises"),
     "CLAIMS",
     "docs/glossary",
+    "docs/teaching",
+    "benchmarks/results/README",
+    "search",
     "api/inference",
     "api/evaluation",
 ]

@@ -3,6 +3,7 @@
 // a message, because messages arrive in order, so that a click on a button comes after what was painted before it.
 const SHOWN = 320; // CSS pixels a side
 const PAINT = [225, 0, 190];
+const MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 function render({ model, el }) {
   const side = model.get("side");
@@ -28,6 +29,7 @@ function render({ model, el }) {
   el.append(frame);
 
   let last = null; // where the stroke has come to, while one is drawn
+  let brush = [(side - 1) / 2, (side - 1) / 2]; // where the keyboard or the mouse has left it
   let hole;
 
   const bytes = (name) => {
@@ -67,8 +69,7 @@ function render({ model, el }) {
     }
   }
 
-  function stroke(event) {
-    const [x, y] = place(event);
+  function stroke([x, y]) {
     const [x0, y0] = last;
     const dots = Math.ceil(Math.max(1, Math.abs(x - x0), Math.abs(y - y0)));
     for (let k = 1; k <= dots; k++) dot(x0 + ((x - x0) * k) / dots, y0 + ((y - y0) * k) / dots);
@@ -76,8 +77,8 @@ function render({ model, el }) {
     draw();
   }
 
-  function showBrush(event) {
-    const [x, y] = place(event);
+  function showBrush() {
+    const [x, y] = brush;
     const pixel = SHOWN / side;
     ring.style.width = ring.style.height = `${pixel * model.get("brush")}px`;
     ring.style.left = `${pixel * (x + 0.5)}px`;
@@ -92,21 +93,47 @@ function render({ model, el }) {
     model.send({ event: "painted" }, undefined, [hole.slice().buffer]);
   }
 
+  function press(event) {
+    const move = MOVES[event.key];
+    if (last || (!move && event.key !== " ")) return;
+    event.preventDefault();
+    const step = event.shiftKey ? 1 : Math.max(1, model.get("brush") / 2);
+    const by = move ?? [0, 0]; // a mouse may have left the brush outside
+    brush = brush.map((v, i) => Math.min(side - 1, Math.max(0, v + step * by[i])));
+    if (!move) {
+      last = brush;
+      stroke(brush);
+      endStroke();
+    }
+    showBrush();
+  }
+
   if (model.get("brush")) {
+    canvas.tabIndex = 0;
+    canvas.setAttribute("role", "application");
+    canvas.ariaLabel = "The picture to paint on. Arrow keys move the brush, with Shift by one pixel; Space paints.";
+    frame.dataset.lmSuppressShortcuts = "true"; // JupyterLab's, which would take the keys
+    canvas.addEventListener("keydown", press);
+    canvas.addEventListener("focus", showBrush);
+    canvas.addEventListener("blur", () => (ring.style.display = "none"));
     canvas.style.cursor = "crosshair";
     canvas.addEventListener("pointerdown", (event) => {
       if (event.button !== 0) return;
       event.preventDefault();
       canvas.setPointerCapture(event.pointerId); // so that a stroke may leave the canvas
       last = place(event);
-      stroke(event);
+      stroke(last);
     });
     canvas.addEventListener("pointermove", (event) => {
-      showBrush(event);
-      if (last) stroke(event);
+      brush = place(event);
+      showBrush();
+      if (last) stroke(brush);
     });
     canvas.addEventListener("pointerleave", () => (ring.style.display = "none"));
     canvas.addEventListener("lostpointercapture", endStroke);
+  } else {
+    canvas.setAttribute("role", "img");
+    canvas.ariaLabel = "The picture with what was painted out filled in.";
   }
   model.on("change:hole", takeHole);
   model.on("change:picture", draw);
