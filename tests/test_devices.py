@@ -6,7 +6,9 @@ from small_device import DEVICE, Device, Remote
 
 import bdlcore as bdl
 from bdlcore._support import devices
-from bdlcore.inference.optimise import LOOKS
+from bdlcore._support.devices import LOOKS
+from bdlcore._support.randomness import generator
+from bdlcore.dynamics.training import train_each
 
 
 @pytest.fixture(autouse=True)
@@ -31,6 +33,7 @@ def there(model, x, y):
     return model, x.to(DEVICE), y.to(DEVICE)
 
 
+MODEL = regression()[0]
 SOURCES = {
     "hmc": lambda *data, n=15: bdl.hmc(
         *data, chains=2, draws=n, warmup=10, leapfrog_steps=2, initial_steps=2
@@ -83,6 +86,63 @@ def test_inner_loops_do_not_wait_for_the_device(source):
         SOURCES[source](*there(*regression()), n=n)
         counts.append(Device.looks)
     assert counts[0] == counts[1] and LOOKS > 25 + 10
+
+
+class Slopes(torch.nn.Linear, bdl.nets.StackedModule):
+    """A slope for each row of inputs (S, N, 1) of its own."""
+
+    def forward_stack(self, weights, x):
+        return weights[:, None] * x
+
+
+LOOPS = {
+    "deep image prior": lambda n: (
+        bdl.deep_image_prior(
+            torch.linspace(0, 1, 64).view(1, 8, 8).to(DEVICE),
+            network=bdl.nets.Pixels((1, 8, 8)),
+            steps=n,
+            jitter_std=0,
+            frames=2,
+        ).stack
+    ),
+    "low-loss path": lambda n: bdl.low_loss_path(
+        MODEL,
+        bdl.Stack(MODEL.sample_prior(2, seed=0).theta.to(DEVICE), MODEL.layout),
+        *there(*regression())[1:],
+        steps=n,
+    ).stack(3),
+    "one data set for each row": lambda n: train_each(
+        bdl.Model(Slopes(1, 1, bias=False), bdl.GaussianPrior(1.0), bdl.Gaussian(0.2)),
+        *(data.to(DEVICE).expand(2, -1, -1) for data in regression()[1:]),
+        steps=n,
+        lr=torch.tensor([0.1, 0.01]),
+        batch_size=4,
+    )[0],
+    "prediction in parts": lambda n: bdl.Stack(
+        MODEL.functions(
+            bdl.Stack(MODEL.sample_prior(n, seed=0).theta.to(DEVICE), MODEL.layout),
+            there(*regression())[1],
+            1,
+        )
+        .flatten(1)[:, :1]
+        .expand(-1, MODEL.layout.dim),
+        MODEL.layout,
+    ),
+}
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_other_loops_do_not_wait_either(loop, monkeypatch):
+    monkeypatch.setattr(  # this device has no generators
+        "bdlcore.restoration.deep_image_prior._device_generator",
+        lambda seed, row, device: generator(seed, 7, row),
+    )
+    counts = []
+    for n in (5, 25):
+        Device.looks = 0
+        assert isinstance(LOOPS[loop](n).theta, Remote)
+        counts.append(Device.looks)
+    assert counts[0] == counts[1]
 
 
 @pytest.mark.parametrize("structure", ["full", "diagonal", "kron", "last_layer"])

@@ -66,6 +66,28 @@ def test_the_peak_of_a_run_does_not_grow_with_the_data(source, monkeypatch):
     assert growth < copies, f"{growth / 1e6:.1f} MB for {copies / 1e6:.1f} MB of data"
 
 
+LONGER = {  # runs of n steps
+    "hmc": lambda n, *data: bdl.hmc(*data, chains=2, draws=2, warmup=n, leapfrog_steps=2, initial_steps=n),
+    "sgld": lambda n, *data: bdl.sgld(*data, chains=2, draws=2, warmup=n, batch_size=8, initial_steps=n),
+    "sghmc": lambda n, *data: bdl.sghmc(*data, chains=2, draws=2, warmup=n, batch_size=8, initial_steps=n),
+    "vi": lambda n, *data: bdl.mean_field_vi(*data, members=2, steps=n, draws=2, initial_steps=n),
+    "swag": lambda n, *data: bdl.swag(
+        *data, members=2, draws=2, rank=3, snapshots=n, every=1, batch_size=8, initial_steps=n, lr=1e-5
+    ),
+    "ensemble": lambda n, *data: bdl.ensemble(*data, members=2, steps=n),
+}
+
+
+@pytest.mark.parametrize("source", LONGER)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_the_peak_of_a_run_does_not_grow_with_its_steps(source):
+    """Beyond the curves that are returned: some numbers per row and step, where weights have 1,501."""
+    run, data = LONGER[source], wide(20)
+    run(10, *data)  # what is made once
+    growth = peak(lambda: run(40, *data)) - peak(lambda: run(10, *data))
+    assert growth < 30 * 2 * 50 * data[1].element_size()
+
+
 @pytest.mark.parametrize("kind", ["hessian", "ggn"])
 def test_the_peak_of_a_curvature_product_does_not_grow_with_the_data(kind, monkeypatch):
     monkeypatch.setattr(memory, "PASS", 2**18)

@@ -1,4 +1,4 @@
-"""Where sums and factorisations are done that float32 is too coarse for."""
+"""What devices differ in: some have no float64 for where float32 is too coarse, and some must be waited for."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 WITHOUT_DOUBLE = {"mps"}  # types of device that have no float64: Apple's
+LOOKS = 50  # steps from one look at whether values are still finite to the next: each makes a GPU wait
 
 
 def double(values: Tensor) -> Tensor:

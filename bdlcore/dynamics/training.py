@@ -61,17 +61,17 @@ def train_each(
     if sizes.shape != (S,) or sizes.min() < 1 or sizes.max() > N:
         raise ValueError(f"sizes must hold {S} whole numbers from 1 to {N}, got {sizes}.")
     theta = model.sample_prior(S, seed, dtype=x.dtype, device=x.device).theta
-    rates = torch.as_tensor(lr, dtype=torch.float64).expand(S).tolist()
-    groups = [[s for s in range(S) if rates[s] == rate] for rate in sorted(set(rates))]
-    parts = [theta[rows] for rows in groups]
+    rates = torch.as_tensor(lr, dtype=torch.float64, device="cpu").expand(S)
+    groups = {rate.item(): (rates == rate).nonzero().flatten().to(x.device) for rate in rates.unique()}
+    parts = [theta[rows] for rows in groups.values()]
     adams = [Adam(part) for part in parts]
-    losses, order, every = [], generator(seed, 1), torch.arange(S)[:, None]
+    losses, order, every = [], generator(seed, 1), torch.arange(S, device=x.device)[:, None]
     for step in progress(steps, f"training {S} models"):
-        chosen = (torch.rand(batch_size, generator=order) * sizes[:, None]).long()
+        chosen = (torch.rand(batch_size, generator=order) * sizes[:, None]).long().to(x.device)
         loss, gradient = _loss_and_gradient(model, theta, x[every, chosen], y[every, chosen])
         losses.append(loss)
-        for rows, part, adam in zip(groups, parts, adams, strict=True):
-            adam.step(gradient[rows], rates[rows[0]] * 0.5 * (1 + math.cos(math.pi * step / steps)))
+        for (rate, rows), part, adam in zip(groups.items(), parts, adams, strict=True):
+            adam.step(gradient[rows], rate * 0.5 * (1 + math.cos(math.pi * step / steps)))
             theta[rows] = part
     return Stack(theta, model.layout), torch.stack(losses)
 

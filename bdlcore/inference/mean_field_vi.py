@@ -9,13 +9,13 @@ from torch import Tensor
 
 from .._support import validate
 from .._support.adam import Adam
+from .._support.devices import LOOKS
 from .._support.progress import Interruptible, progress
 from ..models.log_posterior import Temperature
 from ..models.model import Model
 from ..models.reading import Data
 from ..models.stack import Stack
 from .approximations import MeanField
-from .optimise import LOOKS
 from .posterior import Posterior
 from .run import Run, when_it_broke
 

@@ -8,15 +8,13 @@ import torch
 from torch import Tensor
 
 from .._support.adam import Adam
+from .._support.devices import LOOKS
 from .._support.progress import Interruptible, progress
 from ..models.log_posterior import LogPosterior, ReadLogPosterior
 
 
 class AllBroke(RuntimeError):
     """All rows of a run became NaN or infinite: there is nothing to return."""
-
-
-LOOKS = 50  # steps from one look at whether any row is still finite to the next: each makes a GPU wait
 
 
 def optimise(

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from .._support import validate
+from .._support.devices import LOOKS
 from .._support.progress import Interruptible, progress
 from .._support.randomness import RowRandom
 from ..models.log_posterior import Temperature
 from ..models.model import Model
 from ..models.reading import Data
 from ..models.stack import Stack
-from .optimise import LOOKS
 from .posterior import Posterior
 from .resuming import moved, must_agree, must_be_as_before, must_have_step_size, resumable
 from .run import Run

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from .._support import validate
+from .._support.devices import LOOKS
 from .._support.progress import Interruptible, progress, warn
 from ..models.log_posterior import Temperature
 from ..models.model import Model
 from ..models.reading import Data
 from ..models.stack import Layout, Stack
 from .approximations import SwagState, enough
-from .optimise import LOOKS
 from .posterior import Posterior
 from .run import Run, when_it_broke
 from .starts import largest_curvature

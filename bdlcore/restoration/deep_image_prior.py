@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
 
 from .._support.adam import Adam
+from .._support.devices import LOOKS
 from .._support.progress import Interruptible, progress
 from .._support.randomness import RowRandom, as_seed, generator
 from ..models.priors import GaussianPrior
@@ -114,23 +116,29 @@ def deep_image_prior(
     with Interruptible(lambda: f"{len(watch.loss)} {said}" if watch.loss else ""):
         for step in progress(steps, f"fitting {len(rows)} image(s)"):
             weights = theta.detach().requires_grad_()
-            with torch.autocast(observed.device.type, autocast, enabled=autocast is not None):
+            with torch.autocast(observed.device.type, autocast) if autocast else nullcontext():
                 images = network.images(weights * scale, _jittered(z, jitter_std, noise))
             images = images.to(observed.dtype)
             loss = misfit(images, fitted) + (penalty(images) if penalty else 0)
-            if not torch.isfinite(loss).all():
-                raise RuntimeError(
-                    f"The loss became NaN or infinite at step {step + 1}; use a smaller lr than {lr}."
-                )
             (gradient,) = torch.autograd.grad(loss.sum(), weights)
             adam.step(gradient, lr)
             with torch.no_grad():
                 average = watch.take(
                     images.detach(), loss.detach(), lambda a: misfit(a, kept) if held_out else None
                 )
+                if step % LOOKS == 0:
+                    _must_be_finite(watch.loss, lr)
                 if on_step is not None and on_step(step + 1, average):
                     break
+    _must_be_finite(watch.loss, lr)
     return watch.restoration(network, z.expand(len(rows), *z.shape[1:]), Stack(theta, layout), start)
+
+
+def _must_be_finite(losses: list[Tensor], lr: float) -> None:
+    broken = ~torch.isfinite(torch.stack(losses)).all(1)
+    if broken.any():
+        step = int(broken.int().argmax()) + 1
+        raise RuntimeError(f"The loss became NaN or infinite at step {step}; use a smaller lr than {lr}.")
 
 
 class _Watch:
