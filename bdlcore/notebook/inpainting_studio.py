@@ -24,7 +24,7 @@ from .painting import Canvas
 COLOURED = ("astronaut", "chelsea", "coffee")
 HELD_OUT = 0.1  # share of the observed pixels by which the fit chooses its step
 EVERY = 15  # steps from one picture to the next
-HOW_TO = "Drag the mouse over the picture, or use the arrow keys and Space, to paint out what should go; then press Inpaint."
+HOW_TO = "Drag the mouse, or use the arrow keys and Space, to paint out what should go; then press Inpaint."
 
 
 class InpaintingStudio:
