@@ -57,12 +57,8 @@ env-instructor:
 env-reference:
 	@$(SETUP) --extra test --extra reference
 
-lab: env ## Set up everything and open JupyterLab on the course map
-	@$(RUN) tools/my_progress.py & # while JupyterLab starts
-	@echo 'JupyterLab opens in your browser; if not, open the link that it prints. Control-C twice ends it.'
-	@JUPYTER_CONFIG_PATH="$(CURDIR)/tools/jupyter$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}" \
-		$(RUN) -m jupyterlab --LabApp.default_url=/lab/tree/README.md \
-		$(if $(filter 0,$(shell id -u)),--allow-root) $(LABFLAGS)
+lab: env ## Set up everything and open JupyterLab on your own copy of the course, my_course/
+	@$(RUN) tools/learner_copy.py --open $(LABFLAGS)
 
 test: env-test ## Set up everything and run all tests
 	$(RUN) -m pytest $(PYTESTFLAGS)

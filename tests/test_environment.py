@@ -325,7 +325,7 @@ def test_windows_says_how_to_open_the_course(course, capsys):
     windows = {**vars(os), "name": "nt"}
     course.monkeypatch.setattr(course.setup, "os", SimpleNamespace(**windows))
     assert course.set_up() == 0 and course.is_set_up
-    assert r".venv\Scripts\python -m jupyterlab" in capsys.readouterr().out
+    assert r".venv\Scripts\python tools\learner_copy.py --open" in capsys.readouterr().out
 
 
 # ---------------------------------------------------------------------------------------------- what can go wrong

@@ -284,7 +284,7 @@ def set_up(extras=(), python="", torch=""):
     write_stamp(wanted)
     say("Done; later runs start at once.")
     if os.name == "nt":
-        say(r"Open the course with: .venv\Scripts\python -m jupyterlab")
+        say(r"Open the course with: .venv\Scripts\python tools\learner_copy.py --open")
 
 
 def main(arguments=None):

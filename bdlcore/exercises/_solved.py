@@ -16,8 +16,8 @@ from pathlib import Path
 from .._support.environment import solved_file
 from ._records import Exercise
 
-COURSE = Path(__file__).parents[2]
-PAGE = "my_progress.md"  # in the course's folder, where JupyterLab shows it; git ignores it
+COURSE = Path(__file__).parents[2] / "my_course"  # the learner's own copy, which git ignores
+PAGE = "my_progress.md"  # in there, where JupyterLab shows it
 
 
 def solved() -> dict[str, str]:
@@ -56,7 +56,7 @@ def summary(known: dict[str, Exercise], course: Path = COURSE) -> str:
 
 
 def write_page(known: dict[str, Exercise], course: Path = COURSE) -> None:
-    """Write the page into the course's folder, if this is one and a record is kept."""
+    """Write the page into the learner's copy of the course, if there is one and a record is kept."""
     if solved_file() is not None and (course / "exercises").is_dir():
         _replace(course / PAGE, page(known, course))
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 
+import learner_copy
 import pytest
 from execute_notebooks import ROOT, execute
 from nbformat.v4 import new_code_cell, new_notebook, writes
@@ -106,5 +107,6 @@ def test_running_notebooks_in_tests_keeps_nothing(tmp_path, monkeypatch):
 
 
 def test_the_record_and_the_page_are_no_part_of_the_repository():
-    ignored = subprocess.run(["git", "check-ignore", "-q", _solved.PAGE], cwd=ROOT)
-    assert ignored.returncode == 0 and _solved.COURSE == ROOT
+    page = _solved.COURSE / _solved.PAGE
+    ignored = subprocess.run(["git", "check-ignore", "-q", str(page)], cwd=ROOT)
+    assert ignored.returncode == 0 and _solved.COURSE == ROOT / learner_copy.MINE
