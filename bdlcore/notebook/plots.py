@@ -11,6 +11,7 @@ import torch
 from IPython import get_ipython
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from torch import Tensor
 
 # Okabe & Ito's palette: told apart by every common form of colour vision
@@ -45,7 +46,7 @@ def describe(figure: Figure, text: str) -> None:
     """Say in words what a figure shows, for those who cannot see it.
 
     The text becomes the figure's label, and the alternative text (`alt`) of its picture in the notebook's output,
-    where pages that are made from notebooks look for it.
+    where pages that are made from notebooks look for it. What is written in the figure is made dark enough to read.
 
     Args:
         figure: the figure, before its cell ends.
@@ -55,6 +56,7 @@ def describe(figure: Figure, text: str) -> None:
     if len(text.split()) < 4:
         raise ValueError(f"Say what the figure shows, in a sentence; got {text!r}.")
     figure.set_label(text)
+    darken_text(figure)
     if shell := get_ipython():
         pictures = shell.display_formatter.formatters["image/png"]
         try:
@@ -115,6 +117,14 @@ def legible(color: str) -> str:
     rgb = np.array(mpl.colors.to_rgb(color))
     mixed = (mpl.colors.to_hex(share * rgb) for share in np.linspace(1, 0, 101))
     return next(dark for dark in mixed if contrast(dark) >= 4.5)  # black, the last one, is at 21
+
+
+def darken_text(figure: Figure) -> None:
+    """Make text that is too pale on white `legible`; white text, and what is written over pictures, stays."""
+    over_pictures = {text for ax in figure.axes if ax.images for text in ax.texts}
+    for text in figure.findobj(Text):
+        if text not in over_pictures and 1 < contrast(text.get_color()) < 4.5:
+            text.set_color(legible(text.get_color()))
 
 
 def contrast(color: str) -> float:

@@ -48,6 +48,20 @@ def test_names_of_curves_can_be_read_on_white():
     plt.close(figure)
 
 
+def test_text_in_a_described_figure_can_be_read_on_white():
+    figure, (ax, picture) = plt.subplots(1, 2)
+    names = [ax.text(0, 0, "aleatoric", color=plots.ORANGE), ax.set_title("epistemic", color=plots.SKY)]
+    dark = ax.annotate("HMC", (0, 0), color=plots.BLUE)
+    white = ax.text(0, 0, "on a dark bar", color="white")
+    picture.imshow([[0.0, 1.0]])
+    inside, above = picture.text(0, 0, "7", color=plots.YELLOW), picture.set_title("digit", color=plots.GREY)
+    plots.describe(figure, "Two panels with text in every colour.")
+    assert [text.get_color() for text in names] == [plots.legible(plots.ORANGE), plots.legible(plots.SKY)]
+    assert dark.get_color() == plots.BLUE and white.get_color() == "white"
+    assert inside.get_color() == plots.YELLOW and above.get_color() == plots.legible(plots.GREY)
+    plt.close(figure)
+
+
 @pytest.fixture
 def shell():
     """A shell as a notebook has it, which is gone again when the test ends."""
