@@ -16,7 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
-from .plots import darken_text
+from .plots import make_legible
 
 registry: list[Demo] = []
 
@@ -122,7 +122,7 @@ class Demo:
         start = time.perf_counter()
         settings = {name: control.value for name, control in self.controls.items()}
         figure = self.draw(**settings)
-        darken_text(figure)
+        make_legible(figure)
         if self._room and any(self._room.pixels):
             figure.set_dpi(min(self._room.pixels / figure.get_size_inches()))
         engine = figure.get_layout_engine()

@@ -11,6 +11,7 @@ import torch
 from IPython import get_ipython
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
 from torch import Tensor
 
@@ -56,7 +57,7 @@ def describe(figure: Figure, text: str) -> None:
     if len(text.split()) < 4:
         raise ValueError(f"Say what the figure shows, in a sentence; got {text!r}.")
     figure.set_label(text)
-    darken_text(figure)
+    make_legible(figure)
     if shell := get_ipython():
         pictures = shell.display_formatter.formatters["image/png"]
         try:
@@ -119,12 +120,19 @@ def legible(color: str) -> str:
     return next(dark for dark in mixed if contrast(dark) >= 4.5)  # black, the last one, is at 21
 
 
-def darken_text(figure: Figure) -> None:
-    """Make text that is too pale on white `legible`; white text, and what is written over pictures, stays."""
+def make_legible(figure: Figure) -> None:
+    """Darken text that is too pale on white, and part what is written among lines from them by a white edge.
+
+    White text, and what is written over pictures, stays as it is.
+    """
     over_pictures = {text for ax in figure.axes if ax.images for text in ax.texts}
-    for text in figure.findobj(Text):
-        if text not in over_pictures and 1 < contrast(text.get_color()) < 4.5:
-            text.set_color(legible(text.get_color()))
+    among_lines = {text for ax in figure.axes for text in ax.texts}
+    for text in {*figure.findobj(Text)} - over_pictures:
+        if contrast(text.get_color()) == 1:
+            continue
+        text.set_color(legible(text.get_color()))
+        if text in among_lines and not text.get_path_effects():
+            text.set_path_effects([withStroke(linewidth=4, foreground="white")])
 
 
 def contrast(color: str) -> float:
