@@ -334,7 +334,10 @@ def test_the_keyboard_alone_drives_a_demo(opened):
 
 def test_a_dead_slider_is_noticed(opened):
     page = opened("two_demos.ipynb", patience=PATIENCE)
-    with pytest.raises(pytest.fail.Exception, match="The slider moved from 5 to 1, but no new picture came"):
+    # its words name the setting, so that the browser may load the same picture once more
+    with pytest.raises(
+        (pytest.fail.Exception, AssertionError), match="no new picture came|it is the same one"
+    ):
         drag(page, demos(page).nth(0), patience=3)
 
 
