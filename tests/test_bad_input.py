@@ -69,6 +69,10 @@ DATA = {"model": MODEL, "x": X, "y": Y}
 
 # name: (good keyword arguments, kinds of those that are tried with bad values)
 CALLS = {
+    "distributed": (
+        DATA | {"method": bdl.ensemble, "members": 2, "steps": 3, "rows_per_part": 1},
+        FIT | {"members": "count", "steps": "count", "rows_per_part": "count", "save_every": "count"},
+    ),
     "hmc": (
         DATA | BRIEF | {"chains": 2, "draws": 4, "warmup": 10, "leapfrog_steps": 2},
         FIT

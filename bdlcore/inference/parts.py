@@ -83,7 +83,7 @@ class Job:
                 f"initial has {len(initial)} rows for {len(rows)} {word}; give one row for each."
             )
         if settings.get("probe") is not None:
-            check_probe(model, settings["probe"])
+            check_probe(model, settings["probe"], settings["probe"] if is_read(x) else x)
         return cls(method, model, x, y, settings, word, rows)
 
     @property

@@ -50,11 +50,11 @@ def when_it_broke(record: Tensor) -> Tensor:
     return torch.where(broken.any(0), broken.int().argmax(0), -1)
 
 
-def check_probe(model: Model, probe: Tensor) -> None:
-    """Raise where R-hat cannot be computed at these inputs."""
+def check_probe(model: Model, probe: Tensor, like: Tensor) -> None:
+    """Raise where R-hat cannot be computed at these inputs, for weights that are fitted to inputs like others."""
     try:
         model.check_inputs(probe)
-        model.functions(model.prior_like(1, 0, probe), probe[:1])
+        model.functions(model.prior_like(1, 0, like), probe[:1])
     except (ValueError, TypeError, RuntimeError) as error:
         raise ValueError(f"R-hat cannot be computed at this probe: {error}") from error
 
@@ -126,7 +126,7 @@ class Run:
         self.share = 1.0 if batch_size is None else self.batch_size / self.count
         self.gradients, self.loss = 0.0, like.new_empty(0, len(self.rows))
         self.probe = self.density.inputs(probe_rows(self.count)) if probe is None else probe
-        check_probe(model, self.probe)  # now, rather than after all draws are made
+        check_probe(model, self.probe, like)  # now, rather than after all draws are made
 
     def _batch_size(self, asked: int | None, usual: Callable[[int], int] | None) -> int | None:
         own = self.density.batch_size
