@@ -14,7 +14,7 @@ import update_readme
 from claims_page import OutOfDate, holm, page, question, rows_of
 from confirm import Confirmation, file_of, result_of
 from execute_notebooks import ROOT
-from update_readme import SECTIONS, claims_summary, course_map, kill_score_table, main, needs
+from update_readme import SECTIONS, claims_summary, class_needs, course_map, kill_score_table, main, needs
 
 from bdlcore.notebook.claims import MIME, claim
 
@@ -96,7 +96,7 @@ def course(tmp_path, monkeypatch):
             {"cell_type": "code", "outputs": outputs, "source": f"{name}"},
         ]
         plan = {key: {r["rule"]: r["threshold"]} for key, r in zip(rules, records)} if plan is None else plan
-        metadata = {"bdl": {"seconds": seconds, "claims": plan}}
+        metadata = {"bdl": {"seconds": seconds, "megabytes": 10 * seconds, "claims": plan}}
         path.write_text(json.dumps({"metadata": metadata, "cells": cells}))
         return path
 
@@ -119,6 +119,7 @@ def course(tmp_path, monkeypatch):
     markers = section("course-map") + section("claims")
     (tmp_path / "README.md").write_text(f"# Title\n\n{markers}\nLast words.\n")
     (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "class.md").write_text(section("class-needs"))
     (tmp_path / "docs" / "teaching.md").write_text(section("kill-score"))
     return lesson
 
@@ -133,6 +134,17 @@ def test_course_map_says_what_each_lesson_asks_takes_and_needs(course):
         r"| 01 | [Why a\|b?](lessons/1_a/01_one.ipynb) · [exercises](exercises/1_a/01_one.ipynb) | 0.5 | 01 |"
     )
     assert rows[1] == "| 02 | [How?](lessons/2_b/02_two.ipynb) | 2.2 | 01 |"
+
+
+def test_a_class_needs_what_its_hungriest_lesson_needs(course):
+    rows = class_needs(course.root).splitlines()
+    assert rows[2] == "| [01_one](../lessons/1_a/01_one.ipynb) | 300 | 30 |"
+    assert rows[-3] == "| 10 | 15 |"  # 10 (1,320 + 130) MB
+    lesson = json.loads(course.second.read_text())
+    del lesson["metadata"]["bdl"]["megabytes"]
+    course.second.write_text(json.dumps(lesson))
+    with pytest.raises(OutOfDate, match=r"2_b/02_two\.ipynb has no measured memory"):
+        class_needs(course.root)
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,7 @@ PUBLISHED = "gh-pages"  # the branch of the repository on which GitHub Pages fin
 GUIDES = {  # page of the repository -> its name beside the text
     "docs/setup.md": "Setting up",
     "docs/scale.md": "From a laptop to many processes",
+    "docs/class.md": "A class on one server, or on many",
     "docs/teaching.md": "Teaching with this course",
     "CONTRIBUTING.md": "Contributing",
 }

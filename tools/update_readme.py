@@ -3,7 +3,7 @@
     python tools/update_readme.py            rewrite them
     python tools/update_readme.py --check    fail, and show the difference, if one is out of date
 
-README.md and docs/teaching.md have sections between `<!-- BEGIN name ... -->` and `<!-- END name -->`;
+README.md, docs/class.md and docs/teaching.md have sections between `<!-- BEGIN name ... -->` and `<!-- END name -->`;
 CLAIMS.md and the pictures are written as a whole. Everything is read from what is stored: questions, minutes, memory,
 claims and figures from the executed lessons, confirmations from confirmation/, the kill score by running the checks.
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import base64
 import difflib
+import math
 import re
 import sys
 from collections import Counter
@@ -23,6 +24,7 @@ import claims_page
 from claims_page import OutOfDate, cell, number_of, question, read_notebook, rows_of, tally
 from execute_notebooks import ROOT, notebooks
 
+LAB_MEGABYTES = 130  # of JupyterLab's server process for one student
 FIRST_FIGURE = "docs/one_network_or_many.png"  # of the first lesson, as it is stored there
 
 
@@ -110,8 +112,28 @@ def mutant_score(root: Path = ROOT) -> str:
     return f"{mutants.score(rows)}, each [with the reason](../{mutants.STORE.as_posix()}) why it is a right answer."
 
 
+def class_needs(root: Path = ROOT) -> str:
+    """One row a lesson: the memory and the seconds of its stored run; and what a number of students at once need."""
+    lines = ["| lesson | memory (MB) | seconds of one core |", "|---|--:|--:|"]
+    most = 0
+    for path in notebooks("lessons", root=root):
+        relative = path.relative_to(root / "lessons").as_posix()
+        measured = read_notebook(path)["metadata"].get("bdl", {})
+        if "megabytes" not in measured:
+            raise OutOfDate(
+                f"{relative} has no measured memory. Run tools/execute_notebooks.py lessons/{relative}"
+            )
+        most = max(most, measured["megabytes"])
+        link = f"[{path.stem}](../lessons/{relative})"
+        lines.append(f"| {link} | {measured['megabytes']:,} | {measured['seconds']} |")
+    lines += ["", "| students at once | memory (GB), one lesson open each |", "|--:|--:|"]
+    lines += [f"| {n} | {math.ceil(n * (most + LAB_MEGABYTES) / 1000)} |" for n in (10, 30, 100)]
+    return "\n".join(lines)
+
+
 SECTIONS: dict[str, dict[str, Callable[[Path], str]]] = {
     "README.md": {"course-map": course_map, "claims": claims_summary},
+    "docs/class.md": {"class-needs": class_needs},
     "docs/teaching.md": {"kill-score": kill_score, "mutants": mutant_score},
 }
 
