@@ -78,6 +78,15 @@ def no_shell_outlives_its_test():
         )
 
 
+@pytest.fixture(scope="module")
+def browser():
+    """A headless Chromium of one test module, without a network; the test is skipped where there is none."""
+    from browsers import chromium  # here, since most tests and `make soak` need no Playwright
+
+    with chromium() as launched:
+        yield launched
+
+
 @pytest.fixture
 def model():
     """A small regression network with two outputs."""

@@ -16,10 +16,9 @@ import nbformat
 import present
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from browsers import ERROR, PATIENCE, SECOND, digest, drag, is_elsewhere, wait_for_other_picture
 from execute_notebooks import kernel_environment, notebooks
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
-from playwright.sync_api import sync_playwright
-from test_browser import DIGEST, ERROR, PATIENCE, SECOND, drag, find_chromium, is_elsewhere
 
 EXPECTED_SECONDS = 40
 LESSONS = [path for path in notebooks("lessons") if "bdl.demo(" in path.read_text(encoding="utf-8")]
@@ -112,19 +111,6 @@ def test_a_lesson_without_a_demo_is_refused(tmp_path, capsys):
 
 
 # --- in a browser ---
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        executable = find_chromium(playwright)
-        if executable is None:
-            (pytest.fail if os.environ.get("BDL_REQUIRE_BROWSER") else pytest.skip)("There is no Chromium.")
-        arguments = ["--no-sandbox", "--disable-dev-shm-usage"]
-        arguments.append("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost")
-        launched = playwright.chromium.launch(executable_path=executable, args=arguments)
-        yield launched
-        launched.close()
 
 
 @dataclass
@@ -227,13 +213,11 @@ def check(shown: Shown) -> list[float]:
 
 
 def picture_after(page, act) -> str:
-    """The digest of the picture that comes once `act` was done."""
+    """The digest of the other picture that comes once `act` was done."""
     picture = page.locator("img.widget-image").first
-    before = picture.get_attribute("src")
+    before = digest(picture)
     act()
-    page.wait_for_function("b => document.querySelector('img.widget-image').src !== b", arg=before)
-    page.wait_for_function("() => document.querySelector('img.widget-image').complete")
-    return picture.evaluate(DIGEST)
+    return wait_for_other_picture(picture, before)
 
 
 def test_a_page_is_driven_by_mouse_keyboard_and_presets(opened, record_property):

@@ -1,6 +1,5 @@
 """The site: built once from what is stored, with no dead link, nothing from elsewhere, and nothing serious for axe."""
 
-import os
 import re
 import warnings
 
@@ -11,8 +10,6 @@ from axe_playwright_python.sync_playwright import Axe
 from claims_page import read_notebook
 from execute_notebooks import ROOT, notebooks
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
-from playwright.sync_api import sync_playwright
-from test_browser import find_chromium
 
 EXPECTED_SECONDS = 60
 LESSON = "lessons/1_marginalization/01_model_averaging"
@@ -130,29 +127,23 @@ def test_pictures_are_described_as_their_outputs_say(site):
             assert re.sub(r"\W+", "", alt) in re.sub(r"\W+", "", html.replace("&#x27;", "")), alt
 
 
-def test_a_slider_shows_stored_pictures_without_python(site):
-    with sync_playwright() as playwright:
-        executable = find_chromium(playwright)
-        if executable is None:
-            (pytest.fail if os.environ.get("BDL_REQUIRE_BROWSER") else pytest.skip)("There is no Chromium.")
-        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 390, "height": 720})
-        page.goto((site / f"{LESSON}.html").as_uri())
-        figure = page.locator("figure.frames")
-        picture, shown = figure.locator("img"), figure.locator("output")
-        seen = {}
-        figure.locator("input").focus()
-        for key in ("Home", "ArrowRight", "End"):
-            page.keyboard.press(key)
-            page.wait_for_function(
-                "() => { const p = document.querySelector('.frames img'); return p.complete; }"
-            )
-            assert picture.evaluate("p => p.naturalWidth") > 400
-            value = figure.locator("input").get_attribute("aria-valuetext")
-            assert value == shown.inner_text() and f"samples {value}," in picture.get_attribute("alt")
-            seen[value] = picture.get_attribute("src")
-        assert list(seen)[::2] == ["1", "60"] and len(set(seen.values())) == 3
-        browser.close()
+def test_a_slider_shows_stored_pictures_without_python(site, browser):
+    page = browser.new_page(viewport={"width": 390, "height": 720})
+    page.goto((site / f"{LESSON}.html").as_uri())
+    figure = page.locator("figure.frames")
+    picture, shown = figure.locator("img"), figure.locator("output")
+    seen = {}
+    figure.locator("input").focus()
+    for key in ("Home", "ArrowRight", "End"):
+        page.keyboard.press(key)
+        page.wait_for_function(
+            "() => { const p = document.querySelector('.frames img'); return p.complete; }"
+        )
+        assert picture.evaluate("p => p.naturalWidth") > 400
+        value = figure.locator("input").get_attribute("aria-valuetext")
+        assert value == shown.inner_text() and f"samples {value}," in picture.get_attribute("alt")
+        seen[value] = picture.get_attribute("src")
+    assert list(seen)[::2] == ["1", "60"] and len(set(seen.values())) == 3
 
 
 def test_frames_of_other_code_are_not_shown(layout):
@@ -165,33 +156,22 @@ def test_frames_of_other_code_are_not_shown(layout):
     assert "its controls work where the notebook runs" in str(shown) and "figure class" not in str(shown)
 
 
-def test_pages_read_offline_on_a_phone_and_have_nothing_serious_for_axe(site):
-    with sync_playwright() as playwright:
-        executable = find_chromium(playwright)
-        if executable is None:
-            (pytest.fail if os.environ.get("BDL_REQUIRE_BROWSER") else pytest.skip)("There is no Chromium.")
-        browser = playwright.chromium.launch(
-            executable_path=executable, args=["--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND"]
-        )
-        for name in PAGES:
-            page, failed = browser.new_page(viewport={"width": 1280, "height": 720}), []
-            page.on("requestfailed", lambda request, failed=failed: failed.append(request.url))
-            page.goto((site / f"{name}.html").as_uri())
-            page.evaluate("async () => { await window.MathJax?.startup?.promise }")
-            page.wait_for_timeout(300)
-            assert not failed
-            axes = [Axe().run(page)]
-            for width in (1280, 390):
-                page.set_viewport_size({"width": width, "height": 720})
-                shown = page.evaluate("document.documentElement.scrollWidth")
-                assert shown <= width, f"{name} is {shown} wide in a window of {width}"
-            axes += [Axe().run(page)] if name == "index" else []
-            bad = [
-                v
-                for axe in axes
-                for v in axe.response["violations"]
-                if v["impact"] in ("serious", "critical")
-            ]
-            assert not bad, (name, [(v["id"], v["nodes"][0]["html"][:200]) for v in bad])
-            page.close()
-        browser.close()
+def test_pages_read_offline_on_a_phone_and_have_nothing_serious_for_axe(site, browser):
+    for name in PAGES:
+        page, failed = browser.new_page(viewport={"width": 1280, "height": 720}), []
+        page.on("requestfailed", lambda request, failed=failed: failed.append(request.url))
+        page.goto((site / f"{name}.html").as_uri())
+        page.evaluate("async () => { await window.MathJax?.startup?.promise }")
+        page.wait_for_timeout(300)
+        assert not failed
+        axes = [Axe().run(page)]
+        for width in (1280, 390):
+            page.set_viewport_size({"width": width, "height": 720})
+            shown = page.evaluate("document.documentElement.scrollWidth")
+            assert shown <= width, f"{name} is {shown} wide in a window of {width}"
+        axes += [Axe().run(page)] if name == "index" else []
+        bad = [
+            v for axe in axes for v in axe.response["violations"] if v["impact"] in ("serious", "critical")
+        ]
+        assert not bad, (name, [(v["id"], v["nodes"][0]["html"][:200]) for v in bad])
+        page.close()

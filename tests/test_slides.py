@@ -1,6 +1,5 @@
 """The decks of all lessons in a browser: no slide is taller than the screen, and nothing is lost or from afar."""
 
-import os
 import re
 import threading
 from collections import Counter
@@ -12,8 +11,6 @@ import pytest
 from claims_page import read_notebook
 from execute_notebooks import LIVE, ROOT, notebooks
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-from playwright.sync_api import sync_playwright
-from test_browser import find_chromium
 
 from bdlcore.notebook.claims import stored_claims
 
@@ -48,19 +45,6 @@ def decks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("slides")
     build_slides.build(folder)
     return folder
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        executable = find_chromium(playwright)
-        if executable is None:
-            (pytest.fail if os.environ.get("BDL_REQUIRE_BROWSER") else pytest.skip)("There is no Chromium.")
-        arguments = ["--no-sandbox", "--disable-dev-shm-usage"]
-        arguments.append("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost")
-        launched = playwright.chromium.launch(executable_path=executable, args=arguments)
-        yield launched
-        launched.close()
 
 
 @pytest.fixture(scope="module")
