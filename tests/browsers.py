@@ -90,7 +90,9 @@ def wait_for_other_picture(picture: Locator, before: str) -> str:
 # a picture whose words change is loaded once more, so only one with other pixels than the last counts
 WATCH = f"""async picture => {{
     const digest = {DIGEST};
+    const watched = 'redraws' in picture;
     picture.redraws = [];
+    if (watched) return;
     picture.last = await digest(picture);
     addEventListener('mousemove', () => {{ picture.moved = performance.now(); }}, true);
     picture.addEventListener('load', async () => {{

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import anywidget
@@ -19,6 +20,8 @@ from matplotlib.transforms import Bbox
 from .plots import make_legible
 
 registry: list[Demo] = []
+MOST_VALUES = 100  # of one control that are drawn ahead,
+MOST_PICTURES = 500  # and pictures that a page keeps: some 30 MB
 
 
 class Picture(widgets.Image):
@@ -66,6 +69,8 @@ class Demo:
         self.milliseconds = 0.0
         self._positions: list[Bbox] | None = None
         self._room: Room | None = None  # None: as large as the figure says
+        self._drawn: dict[str, tuple[bytes, str]] = {}  # on a page: picture and words by settings
+        self._next: asyncio.TimerHandle | None = None
         self._held = False
         for control in controls.values():
             control.observe(self._redraw, names="value")
@@ -91,6 +96,9 @@ class Demo:
 
     def page(self) -> widgets.Widget:
         """The demo for showing to a class: its picture fills its box, and is drawn with just the box's pixels.
+
+        Nobody edits the code behind a page, so pictures are kept, and while nobody moves a control, those that
+        one move would show are drawn ahead: a drag then shows them at once.
 
         Sizes are for the style sheet of `make present`, which knows the parts as bdl-page, bdl-controls and
         bdl-picture.
@@ -121,6 +129,26 @@ class Demo:
             return
         start = time.perf_counter()
         settings = {name: control.value for name, control in self.controls.items()}
+        picture, words = self._picture(settings)
+        with self.image.hold_sync():
+            self.image.tooltip, self.image.value = words, picture
+        self.milliseconds = 1000 * (time.perf_counter() - start)
+        if self._room and any(self._room.pixels):
+            self._wait_and_draw_ahead(0.2, self._one_move_away(settings, change and change["owner"]))
+
+    def _picture(self, settings: dict[str, object]) -> tuple[bytes, str]:
+        """The PNG picture of these settings and its words; from what was kept, if this is a page."""
+        if self._room is None:
+            return self._draw(settings)
+        exact = {n: round(v, 10) if isinstance(v, float) else v for n, v in settings.items()}
+        key = repr((self._room.pixels, exact))
+        if key not in self._drawn:
+            while len(self._drawn) >= MOST_PICTURES:
+                del self._drawn[next(iter(self._drawn))]
+            self._drawn[key] = self._draw(settings)
+        return self._drawn[key]
+
+    def _draw(self, settings: dict[str, object]) -> tuple[bytes, str]:
         figure = self.draw(**settings)
         make_legible(figure)
         if self._room and any(self._room.pixels):
@@ -136,10 +164,37 @@ class Demo:
             buffer = io.BytesIO()
             canvas.print_png(buffer, pil_kwargs={"compress_level": 1})
         plt.close(figure)
-        with self.image.hold_sync():
-            self.image.tooltip = figure.get_label() or _words(figure, settings)
-            self.image.value = buffer.getvalue()
-        self.milliseconds = 1000 * (time.perf_counter() - start)
+        return buffer.getvalue(), figure.get_label() or _words(figure, settings)
+
+    def _wait_and_draw_ahead(self, seconds: float, coming: Iterator[dict[str, object]]) -> None:
+        """Draw the first of the coming settings in a while, then the others, unless a control is moved before."""
+        if self._next:
+            self._next.cancel()
+        try:
+            self._next = asyncio.get_running_loop().call_later(seconds, self._draw_ahead, coming)
+        except RuntimeError:  # nothing waits for a control to be moved
+            self._next = None
+
+    def _draw_ahead(self, coming: Iterator[dict[str, object]]) -> None:
+        settings = next(coming, None)
+        if settings is None:
+            return
+        try:
+            self._picture(settings)
+        except Exception:  # which is shown to who moves a control there
+            return
+        self._wait_and_draw_ahead(0.01, coming)
+
+    def _one_move_away(
+        self, settings: dict[str, object], moved: widgets.Widget | None
+    ) -> Iterator[dict[str, object]]:
+        """Settings that one move leads to: along the control that moved last, by a button, by another control."""
+        names = sorted(self.controls, key=lambda name: self.controls[name] is not moved)
+        for name in names[:1]:
+            yield from ({**settings, name: value} for value in _values(self.controls[name]))
+        yield from ({**self._start, **preset} for preset in [*self.presets.values(), {}])
+        for name in names[1:]:
+            yield from ({**settings, name: value} for value in _values(self.controls[name]))
 
     def _lay_out(self, figure: Figure) -> None:
         """Put the axes where the first picture had them: laying out anew takes long, and makes axes jump."""
@@ -162,6 +217,21 @@ class Demo:
 
     def _ipython_display_(self) -> None:
         display(widgets.VBox([*self.controls.values(), self._buttons(), self.image]))
+
+
+def _values(control: widgets.Widget) -> list[object]:
+    """The values that a control can be moved to, nearest first; none if they are too many or unknown."""
+    if isinstance(control, widgets.Checkbox):
+        return [not control.value]
+    if hasattr(control, "options") and not isinstance(control.value, tuple):
+        return [option[1] if isinstance(option, tuple) else option for option in control.options]
+    if not isinstance(control, widgets.IntSlider | widgets.FloatSlider):
+        return []
+    count = round((control.max - control.min) / control.step)
+    if count > MOST_VALUES:
+        return []
+    values = [round(control.min + k * control.step, 10) for k in range(count + 1)]
+    return sorted(values, key=lambda value: abs(value - control.value))
 
 
 def _words(figure: Figure, settings: Mapping[str, object]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import matplotlib as mpl
@@ -115,6 +116,11 @@ def legible(color: str) -> str:
     Contrast to white is 1.05 / (L + 0.05), where L is the relative luminance of sRGB. Source: Web Content
     Accessibility Guidelines 2.2, success criterion 1.4.3.
     """
+    return _legible(mpl.colors.to_hex(color))
+
+
+@cache
+def _legible(color: str) -> str:
     rgb = np.array(mpl.colors.to_rgb(color))
     mixed = (mpl.colors.to_hex(share * rgb) for share in np.linspace(1, 0, 101))
     return next(dark for dark in mixed if contrast(dark) >= 4.5)  # black, the last one, is at 21
@@ -128,9 +134,10 @@ def make_legible(figure: Figure) -> None:
     over_pictures = {text for ax in figure.axes if ax.images for text in ax.texts}
     among_lines = {text for ax in figure.axes for text in ax.texts}
     for text in {*figure.findobj(Text)} - over_pictures:
-        if contrast(text.get_color()) == 1:
+        if (color := mpl.colors.to_hex(text.get_color())) == "#ffffff":
             continue
-        text.set_color(legible(text.get_color()))
+        if color != (dark := legible(color)):
+            text.set_color(dark)
         if text in among_lines and not text.get_path_effects():
             text.set_path_effects([withStroke(linewidth=4, foreground="white")])
 

@@ -1,5 +1,8 @@
 """A demo's picture against its controls: the same settings draw the same picture."""
 
+import asyncio
+import time
+
 import matplotlib.pyplot as plt
 import pytest
 
@@ -87,3 +90,76 @@ def test_a_label_is_not_cut_where_numbers_get_long():
     assert label.x0 >= 0
     demo.reset()
     assert bytes(demo.image.value) == first
+
+
+def counted_page(**controls):
+    """A demo, the room of its page, and the settings that were drawn, in order."""
+    drawn = []
+
+    def counted(**settings):
+        drawn.append(tuple(settings.values()))
+        if settings.get("kind") == "broken":
+            raise RuntimeError("cannot draw this")
+        return draw(settings["height"])
+
+    demo = bdl.demo(counted, presets={"High": {"height": controls["height"][1]}}, **controls)
+    return demo, demo.page().children[1].children[1], drawn
+
+
+def wait_for(condition):
+    async def wait():
+        deadline = time.monotonic() + 60
+        while not condition():
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.01)
+
+    return wait()
+
+
+def test_a_page_draws_ahead_what_one_move_would_show():
+    demo, room, drawn = counted_page(height=(0.1, 0.9, 0.1, 0.3), kind=["line", "dots"])
+    first = bytes(demo.image.value)
+
+    async def look():
+        room.pixels = 100, 50
+        await wait_for(
+            lambda: len(drawn) >= 11
+        )  # as asked and as large as its room, 8 other heights, other kind
+        assert sorted(drawn[1:]) == sorted(
+            [(round(0.1 * k, 10), "line") for k in range(1, 10)] + [(0.3, "dots")]
+        )
+        pictures = []
+        for height in (0.5, 0.1 + 0.2, 0.9):
+            demo.controls["height"].value = height
+            pictures.append(bytes(demo.image.value))
+        assert len(drawn) == 11 and len({first, *pictures}) == 4, "all of this was drawn ahead"
+        assert "height 0.9" in demo.image.tooltip
+        await wait_for(lambda: len(drawn) >= 12)
+        assert drawn[11:] == [(0.9, "dots")]
+
+    asyncio.run(look())
+
+
+def test_a_picture_that_cannot_be_drawn_ahead_is_no_error_until_it_is_wanted():
+    demo, room, drawn = counted_page(height=(1, 9, 1, 3), kind=["line", "broken"])
+
+    async def look():
+        room.pixels = 100, 50
+        await wait_for(lambda: (3, "broken") in drawn)
+        with pytest.raises(RuntimeError, match="cannot draw this"):
+            demo.controls["kind"].value = "broken"
+
+    asyncio.run(look())
+
+
+def test_a_notebooks_demo_draws_nothing_ahead_since_its_code_may_be_edited():
+    drawn = []
+    demo = bdl.demo(lambda height: drawn.append(height) or draw(height), height=(1, 9, 1, 3))
+
+    async def look():
+        demo.controls["height"].value = 4
+        await asyncio.sleep(0.5)
+        demo.controls["height"].value = 3
+
+    asyncio.run(look())
+    assert drawn == [3, 4, 3]

@@ -57,7 +57,7 @@ def test_text_in_a_described_figure_can_be_read_on_white():
     inside, above = picture.text(0, 0, "7", color=plots.YELLOW), picture.set_title("digit", color=plots.GREY)
     plots.describe(figure, "Two panels with text in every colour.")
     assert [text.get_color() for text in names] == [plots.legible(plots.ORANGE), plots.legible(plots.SKY)]
-    assert dark.get_color() == plots.BLUE.lower() and white.get_color() == "white"
+    assert dark.get_color() == plots.BLUE and white.get_color() == "white"
     assert names[0].get_path_effects() and dark.get_path_effects() and not white.get_path_effects()
     assert not names[1].get_path_effects() and not inside.get_path_effects()
     assert inside.get_color() == plots.YELLOW and above.get_color() == plots.legible(plots.GREY)
