@@ -47,7 +47,7 @@ def test_a_sweep_moves_one_control_and_stores_pictures_with_their_words(tmp_path
         ax.set_title(f"{kind} {height}")
         return figure
 
-    demo = bdl.demo(draw, kind=["a", "b"], height=(1, 3, 1, 2))
+    demo = bdl.demo(draw, presets={"B": {"kind": "b"}}, kind=["a", "b"], height=(1, 3, 1, 2))
     demo_frames.sweep(demo, None, str(tmp_path), "abc")
     kept = json.loads((tmp_path / "frames.json").read_text(encoding="utf-8"))
     assert (kept["control"], kept["start"], kept["code"]) == ("height", 1, "abc")
@@ -55,6 +55,10 @@ def test_a_sweep_moves_one_control_and_stores_pictures_with_their_words(tmp_path
     assert kept["frames"][2]["words"].startswith("kind a, height 3. a 3")
     assert len({(tmp_path / f"{k}.webp").read_bytes() for k in range(3)}) == 3
     assert demo.controls["height"].value == 2
+    demo_frames.sweep(demo, "height", str(tmp_path), "abc", "B")
+    kept = json.loads((tmp_path / "frames.json").read_text(encoding="utf-8"))
+    assert kept["frames"][2]["words"].startswith("kind b, height 3. b 3")
+    assert demo.controls["kind"].value == "a"
 
 
 @pytest.mark.parametrize("path", STORED, ids=[path.parent.name for path in STORED])

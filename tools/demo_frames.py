@@ -1,6 +1,6 @@
 """Draw the frames with which a slider of each lesson works on the site without Python: `make frames [LESSON=03]`.
 
-Runs the cells that a lesson's first demo needs, moves one of its controls and leaves the others where they start. The
+Runs the cells that a lesson's first demo needs, moves one of its controls and leaves the others where they are. The
 pictures lie in docs/frames, one folder for each lesson, with their words and a digest of the code that drew them:
 the site shows no frames of other code.
 """
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 FRAMES = ROOT / "docs" / "frames"
 SWEPT = {"01": "samples", "12": "distance"}  # others move their first slider
+BEGUN = {"08": "Bayes"}  # a preset from which the others start; of a single draw there is little to see
 MOST = 12  # frames of a lesson
 QUIET = "bdl.guess = bdl.answer = bdl.tally = lambda *_, **__: None  # nobody is asked"
 
@@ -51,13 +52,13 @@ def digest(cells: list[str]) -> str:
 def draw(path: Path, folder: Path) -> None:
     """Draw the frames of a lesson's first demo into a folder of its own."""
     cells = cells_of(read_notebook(path))
-    name = SWEPT.get(number_of(path))
+    name, preset = SWEPT.get(number_of(path)), BEGUN.get(number_of(path))
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     last = (
         f"import sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\nimport demo_frames\n"
         "from bdlcore.notebook.demo import registry\n"
-        f"demo_frames.sweep(registry[0], {name!r}, {str(folder)!r}, {digest(cells)!r})"
+        f"demo_frames.sweep(registry[0], {name!r}, {str(folder)!r}, {digest(cells)!r}, {preset!r})"
     )
     code = [new_code_cell(cell) for cell in (cells[0], QUIET, *cells[1:], last)]
     client = NotebookClient(
@@ -70,8 +71,12 @@ def draw(path: Path, folder: Path) -> None:
     asyncio.run(client.async_execute(env=kernel_environment(path)))
 
 
-def sweep(demo: Demo, name: str | None, folder: str, code: str) -> None:
-    """Move one control, by default the first slider, and save a frame at each place, with its words."""
+def sweep(demo: Demo, name: str | None, folder: str, code: str, preset: str | None = None) -> None:
+    """Move one control, by default the first slider, and save a frame at each place, with its words.
+
+    The others stay where a preset puts them, or where they start.
+    """
+    demo.set(**demo.presets[preset] if preset else {})
     name = name or next((n for n, c in demo.controls.items() if not is_choice(c)), [*demo.controls][0])
     control = demo.controls[name]
     start, frames = control.value, []
