@@ -132,7 +132,8 @@ def make_legible(figure: Figure) -> None:
     White text, and what is written over pictures, stays as it is.
     """
     over_pictures = {text for ax in figure.axes if ax.images for text in ax.texts}
-    among_lines = {text for ax in figure.axes for text in ax.texts}
+    legends = [ax.get_legend() for ax in figure.axes if ax.get_legend()]
+    among_lines = {text for owner in (*figure.axes, *legends) for text in owner.texts}
     for text in {*figure.findobj(Text)} - over_pictures:
         if (color := mpl.colors.to_hex(text.get_color())) == "#ffffff":
             continue

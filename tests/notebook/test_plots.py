@@ -52,6 +52,8 @@ def test_text_in_a_described_figure_can_be_read_on_white():
     figure, (ax, picture) = plt.subplots(1, 2)
     names = [ax.text(0, 0, "aleatoric", color=plots.ORANGE), ax.set_title("epistemic", color=plots.SKY)]
     dark = ax.annotate("HMC", (0, 0), color=plots.BLUE)
+    ax.plot([0, 1], [0, 1], color=plots.ORANGE, label="SGLD")
+    (named,) = ax.legend(labelcolor="linecolor").get_texts()
     white = ax.text(0, 0, "on a dark bar", color="white")
     picture.imshow([[0.0, 1.0]])
     inside, above = picture.text(0, 0, "7", color=plots.YELLOW), picture.set_title("digit", color=plots.GREY)
@@ -59,6 +61,7 @@ def test_text_in_a_described_figure_can_be_read_on_white():
     assert [text.get_color() for text in names] == [plots.legible(plots.ORANGE), plots.legible(plots.SKY)]
     assert dark.get_color() == plots.BLUE and white.get_color() == "white"
     assert names[0].get_path_effects() and dark.get_path_effects() and not white.get_path_effects()
+    assert named.get_path_effects() and named.get_color() == plots.legible(plots.ORANGE)
     assert not names[1].get_path_effects() and not inside.get_path_effects()
     assert inside.get_color() == plots.YELLOW and above.get_color() == plots.legible(plots.GREY)
     plt.close(figure)
