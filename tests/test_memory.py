@@ -114,7 +114,7 @@ def test_settings_that_do_not_fit_are_refused_before_any_work(source, monkeypatc
     monkeypatch.setattr(memory, "WORKSPACE", 1000)
     monkeypatch.setattr(memory, "available", lambda device: 8 * model.layout.dim - 1)
 
-    def work(*_):
+    def work(*_, **__):
         raise AssertionError("a gradient was computed")
 
     monkeypatch.setattr(bdl.LogPosterior, "_evaluate", work)

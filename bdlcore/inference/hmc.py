@@ -37,7 +37,8 @@ def leapfrog(
     and keeps volume, and its energy error is O(eps^2).
 
     Args:
-        density: theta (S, D) -> log density (S,), gradient (S, D).
+        density: theta (S, D) -> log density (S,), gradient (S, D). If it has a method `gradient`, for the gradient
+            alone, that is used but for the last step.
         theta, momentum, gradient: (S, D) start, with the gradient there.
         step_size: (S,) eps of each row.
         steps: number of steps, the same for all rows.
@@ -46,11 +47,14 @@ def leapfrog(
         theta, momentum, log density (S,) and gradient at the end. The inputs are not changed.
     """
     eps = step_size[:, None]
+    slope = getattr(density, "gradient", lambda at: density(at)[1])
     theta, momentum = theta.clone(), momentum + 0.5 * eps * gradient
-    for step in range(steps):
+    for _ in range(steps - 1):
         theta.addcmul_(eps, momentum)
-        value, gradient = density(theta)
-        momentum.addcmul_(eps, gradient, value=1.0 if step < steps - 1 else 0.5)
+        momentum.addcmul_(eps, slope(theta))
+    theta.addcmul_(eps, momentum)
+    value, gradient = density(theta)
+    momentum.addcmul_(eps, gradient, value=0.5)
     return theta, momentum, value, gradient
 
 

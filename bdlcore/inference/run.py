@@ -193,7 +193,7 @@ class Run:
         well, step = alive.tolist(), int(died[~alive].min())
         bad = [row for row, lives in zip(self.rows, well, strict=True) if not lives]
         said = (
-            f"The {what} of {self.method} {self.row}(s) {bad} became NaN or infinite at step {step}; {advice}"
+            f"The {what} of {self.method} {self.row}(s) {bad} became NaN or infinite by step {step}; {advice}"
         )
         if not alive.any():
             raise AllBroke(said)

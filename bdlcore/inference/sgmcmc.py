@@ -258,12 +258,16 @@ def _sample(
             else:
                 size = step_size * math.sqrt(factor)
                 theta, momentum = sghmc_step(theta, momentum, gradient, size, friction, next(noise))
-            value, gradient = next(batches)(theta)
+            target, kept_now, looked_at = next(batches), plan.keeps(step), step % LOOKS == 0
             evaluations += 1
+            if not (kept_now or looked_at):
+                gradient = target.gradient(theta)
+                continue
+            value, gradient = target(theta)
             died = torch.where((died < 0) & ~torch.isfinite(value), step, died)  # without waiting for a GPU
-            if step % LOOKS == 0 and (died >= 0).all():
+            if looked_at and (died >= 0).all():
                 break
-            if plan.keeps(step):
+            if kept_now:
                 slope = gradient
                 if judges:  # a batch of its own, since theta remembers those of its epoch
                     value, slope = next(judges)(theta)

@@ -184,7 +184,8 @@ class Model:
     def log_prior(self, theta: Tensor) -> Tensor:
         """log p(theta), (S,): log N(theta; 0, I) of a Gaussian prior. As a density of w it is lower by sum(log std)."""
         weights, own = theta[:, : self._weights], theta[:, self._weights :]
-        return self.prior.log_prob(weights) + _NORMAL.log_prob(own)
+        log_p = self.prior.log_prob(weights)
+        return log_p + _NORMAL.log_prob(own) if own.shape[1] else log_p
 
     def prior_slope(self, theta: Tensor) -> Tensor:
         """d log p(theta) / d theta, (S, D)."""

@@ -67,11 +67,11 @@ def gradients(monkeypatch, then=None):
     """Counts passes through the network from now on, and calls `then(count)` before each."""
     counted, evaluate = [0], bdl.LogPosterior._evaluate
 
-    def count(self, theta, with_prior):
+    def count(self, theta, **settings):
         counted[0] += 1
         if then is not None:
             then(counted[0])
-        return evaluate(self, theta, with_prior)
+        return evaluate(self, theta, **settings)
 
     monkeypatch.setattr(bdl.LogPosterior, "_evaluate", count)
     return counted

@@ -184,16 +184,16 @@ def test_a_continued_run_equals_the_uninterrupted_one(linear, tmp_path, monkeypa
         assert again.gradient_evaluations == pytest.approx(whole.gradient_evaluations)
         assert again.seconds > begun.seconds
 
-    evaluate, calls = bdl.LogPosterior.__call__, 0
+    evaluate, calls = bdl.LogPosterior._evaluate, 0
 
-    def interrupted(self, theta):
+    def interrupted(self, theta, **settings):
         nonlocal calls
         calls += 1
         if calls == 200:
             raise KeyboardInterrupt
-        return evaluate(self, theta)
+        return evaluate(self, theta, **settings)
 
-    monkeypatch.setattr(bdl.LogPosterior, "__call__", interrupted)
+    monkeypatch.setattr(bdl.LogPosterior, "_evaluate", interrupted)
     with pytest.warns(UserWarning, match="Interrupted: returning the"):
         cut = bdl.hmc(model, x, y, draws=30, initial_steps=0, **settings)
     monkeypatch.undo()
@@ -202,6 +202,31 @@ def test_a_continued_run_equals_the_uninterrupted_one(linear, tmp_path, monkeypa
     assert 0 < done < 30
     again = bdl.hmc(model, x, y, draws=30 - done, leapfrog_steps=5, resume=cut)
     assert torch.equal(again.draws, whole.draws)
+
+
+def test_a_trajectory_asks_for_the_density_at_its_end_alone(linear, monkeypatch):
+    model, x, y, _ = linear
+    evaluate, asked = bdl.LogPosterior._evaluate, []
+
+    def counted(self, theta, with_value=True, **settings):
+        asked.append(with_value)
+        return evaluate(self, theta, with_value=with_value, **settings)
+
+    monkeypatch.setattr(bdl.LogPosterior, "_evaluate", counted)
+    start = model.sample_prior(2, seed=0, dtype=x.dtype)
+    bdl.hmc(
+        model,
+        x,
+        y,
+        chains=2,
+        draws=3,
+        warmup=0,
+        leapfrog_steps=5,
+        step_size=0.1,
+        initial=start,
+        initial_steps=0,
+    )
+    assert asked[-15:] == 3 * [False, False, False, False, True]
 
 
 def test_what_cannot_be_continued_is_refused(linear):

@@ -323,7 +323,7 @@ def test_a_chain_that_runs_away_is_named_with_its_remedy(linear, method):
     assert rest.chains == 1 and rest.draws.shape == (1, 40, 3) and torch.isfinite(rest.stack.theta).all()
     alone = METHODS[method](*linear.data, step_size=0.01, **run | {"chains": 1})
     torch.testing.assert_close(rest.draws, alone.draws)
-    message = r"chain\(s\) \[0, 1\] became NaN or infinite at step \d+; use a smaller step_size than 10"
+    message = r"chain\(s\) \[0, 1\] became NaN or infinite by step \d+; use a smaller step_size than 10"
     with pytest.raises(RuntimeError, match=message):
         METHODS[method](*linear.data, step_size=10.0, **run)
 
@@ -474,16 +474,16 @@ def test_a_run_goes_on_after_an_interrupt(linear, method, stop, monkeypatch):
     """Wherever it was stopped, between draws as well, and in the middle of a cycle."""
     settings = {"warmup": 7, "thinning": 3, "batch_size": 4, "schedule": "cosine", "cycles": 2}
     start = {"chains": 3, "seed": 3, "initial_steps": 0, "step_size": 1e-3}
-    evaluate, calls = bdl.LogPosterior.__call__, 0
+    evaluate, calls = bdl.LogPosterior._evaluate, 0
 
-    def interrupted(self, theta):
+    def interrupted(self, theta, **settings):
         nonlocal calls
         calls += 1
         if calls == stop:
             raise KeyboardInterrupt
-        return evaluate(self, theta)
+        return evaluate(self, theta, **settings)
 
-    monkeypatch.setattr(bdl.LogPosterior, "__call__", interrupted)
+    monkeypatch.setattr(bdl.LogPosterior, "_evaluate", interrupted)
     with pytest.warns(UserWarning, match="Interrupted: returning the .* of 30 draws"):
         cut = METHODS[method](*linear.data, draws=30, **start, **settings)
     monkeypatch.undo()
@@ -498,7 +498,9 @@ def test_a_run_goes_on_after_an_interrupt(linear, method, stop, monkeypatch):
 
 def test_an_interrupt_of_what_goes_on_loses_nothing(linear, monkeypatch):
     begun = bdl.sgld(*linear.data, chains=2, draws=5, warmup=3, thinning=1)
-    monkeypatch.setattr(bdl.LogPosterior, "__call__", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(
+        bdl.LogPosterior, "_evaluate", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt)
+    )
     with pytest.warns(UserWarning, match="the 5 of 9 draws"):
         again = bdl.sgld(*linear.data, draws=4, warmup=3, thinning=1, resume=begun)
     assert torch.equal(again.draws, begun.draws) and torch.equal(again.random_state, begun.random_state)

@@ -244,7 +244,7 @@ def test_too_few_snapshots_are_refused(linear, layout, snapshots):
 def test_sgd_that_leaves_the_optimum_is_reported(linear):
     start = linear.model.sample_prior(2, seed=0, dtype=torch.float64)
     settings = {"initial": start, "members": 2, "snapshots": 50}
-    with pytest.warns(UserWarning, match=r"member\(s\) \[1\] became NaN or infinite at step \d+"):
+    with pytest.warns(UserWarning, match=r"member\(s\) \[1\] became NaN or infinite by step \d+"):
         rest = bdl.swag(*linear.data, lr=torch.tensor([0.01, 1e3]), **settings)
     assert rest.chains == 1 and torch.isfinite(rest.stack.theta).all() and rest.loss.shape[1] == 1
     with pytest.raises(

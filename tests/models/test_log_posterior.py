@@ -21,6 +21,23 @@ def test_temperature_divides_the_right_terms(model, regression, T, T_lik):
         torch.testing.assert_close(gradient, slope)
 
 
+@pytest.mark.parametrize(
+    "likelihood", [bdl.Gaussian(0.3), bdl.Gaussian(bdl.LearnedNoise(median=0.5)), bdl.Categorical()]
+)
+@pytest.mark.parametrize("rows", [None, 2])
+def test_the_gradient_alone_is_that_of_the_density_and_costs_no_density(
+    likelihood, rows, regression, monkeypatch
+):
+    x, y = regression
+    y = y.argmax(1) if isinstance(likelihood, bdl.Categorical) else y
+    model = bdl.Model(bdl.nets.mlp(1, 6, 2), bdl.GaussianPrior(1.0), likelihood)
+    theta = model.sample_prior(3, seed=0, dtype=x.dtype).theta
+    density = bdl.LogPosterior(model, x, y, 0.7, 2.0, chunk_size=rows)
+    _, gradient = density(theta)
+    monkeypatch.setattr(type(likelihood), "log_prob", None)
+    assert torch.equal(density.gradient(theta), gradient)
+
+
 def test_many_temperatures_of_both_kinds_can_be_rows_of_one_density():
     case = conjugate()
     theta = case.model.sample_prior(4, seed=0, dtype=torch.float64).theta
