@@ -3,10 +3,10 @@
 # Choices, given as `make lab NAME=value`:
 #   PYTHON=python3.12     the Python to build on (default: the first suitable one found)
 #   TORCH=cpu             PyTorch's CPU build on Linux: smaller; other values as for uv's --torch-backend
-#   UNIT=5_ensembles      the folder of exercises that `make grade` grades
+#   UNIT=5_ensembles      the folder of exercises that `make grade` grades; for `make paper` a lesson's number or an experiment
 #   LESSON=03             the one lesson of `make slides`, `make present` and `make frames` (default: all)
 #   PART=3/10             the share of `make confirm` that the third of ten jobs has, each with files of its own
-#   LABFLAGS=--no-browser, PYTESTFLAGS='-k hmc', NOTEBOOKS=lessons/…, SETS=10, SOAKFLAGS=--fresh, PROOFFLAGS=--minutes=25, PINFLAGS=--upgrade
+#   LABFLAGS=--no-browser, PYTESTFLAGS='-k hmc', NOTEBOOKS=lessons/…, SETS=10, SOAKFLAGS=--fresh, PROOFFLAGS=--minutes=25, PAPERFLAGS=--estimate, PINFLAGS=--upgrade
 
 PYTHON ?=
 TORCH ?=
@@ -19,6 +19,7 @@ SETS ?= 10
 PART ?=
 SOAKFLAGS ?=
 PROOFFLAGS ?=
+PAPERFLAGS ?=
 PINFLAGS ?=
 
 # Nearly any Python can start the set-up, which finds or downloads the one to build on.
@@ -29,7 +30,7 @@ SETUP = $(or $(ANY_PYTHON),$(error No Python 3.8 or newer was found. Install Pyt
 RUN = .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help env env-test env-site env-slides env-present env-instructor env-reference lab test slides present site frames grade reference exercises proofs mutants readme confirm soak twins execute bench lint format pins clean
+.PHONY: help env env-test env-site env-slides env-present env-instructor env-reference lab test slides present site frames grade reference exercises proofs mutants readme confirm soak twins execute bench paper lint format pins clean
 
 help: ## Show this list
 	@echo 'make lab and make test are all you need; each sets up everything on its first run.'
@@ -111,6 +112,9 @@ soak: env-test ## Run the unit tests on other random streams and instruction set
 
 bench: env-reference ## Measure speed against loops, vmap and other libraries, which are installed first
 	$(RUN) -m benchmarks
+
+paper: env ## Run the papers' experiments, on a GPU if there is one (UNIT=10 or UNIT=collapse for some); resumes
+	$(RUN) -m paper $(or $(UNIT),all) $(PAPERFLAGS)
 
 lint: env-test ## Check code and notebooks with ruff
 	$(RUN) -m ruff check . && $(RUN) -m ruff format --check .
