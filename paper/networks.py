@@ -55,7 +55,9 @@ class PreResNet(nn.Module):
 
 
 def _norm(channels: int) -> nn.GroupNorm:
-    return nn.GroupNorm(next(groups for groups in (8, 4, 2, 1) if channels % groups == 0), channels)
+    """Groups of two channels or more: of one value nothing but 0 would be left."""
+    groups = (number for number in (8, 4, 2) if channels % number == 0 and channels >= 2 * number)
+    return nn.GroupNorm(next(groups, 1), channels)
 
 
 NETWORKS = {

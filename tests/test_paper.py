@@ -54,12 +54,8 @@ def test_every_experiment_runs_end_to_end(experiment, tmp_path):
     assert where["kind"] == "cpu" and where["device"] and torch.__version__.startswith(where["torch"])
     text = tables.table(experiment, result)
     labels = {tuple(r[n] for n in shown.rows) for each in result["cells"] for r in each["records"]}
-    columns = (
-        {r[shown.columns] for each in result["cells"] for r in each["records"]} if shown.columns else {0}
-    )
     rows = [line for line in text.splitlines() if line.startswith("| ")]
-    per_table = 1 + len(labels)
-    assert len(rows) == per_table * (len(shown.values) if shown.columns else 1) and len(columns) > 0
+    assert len(rows) == (1 + len(labels)) * (len(shown.values) if shown.columns else 1)
 
 
 @pytest.mark.parametrize("experiment", EVERY, ids=lambda each: each.name)

@@ -2,7 +2,17 @@
 
 from importlib import import_module
 
-NAMES = ("collapse", "rbf_process")
+NAMES = (
+    "collapse",
+    "prior_std",
+    "correlations",
+    "evidence",
+    "rbf_process",
+    "deep_image_prior",
+    "temperature",
+    "corruption",
+    "width",
+)
 
 
 def load(name: str):

@@ -1,0 +1,52 @@
+"""Ensembles and MultiSWAG from the same half-trained members, so that both cost equally many gradients."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+import bdlcore as bdl
+
+from .experiment import Settings
+
+
+def halves(model: bdl.Model, x: Tensor, y: Tensor, settings: Settings, members: int, seed: int):
+    """An ensemble, and MultiSWAG around its members as they were half-way.
+
+    From draws of the prior all members are trained by Adam for half of the steps. From there the ensemble goes on as it
+    was, and SGD with momentum takes as many steps, from which SWAG's snapshots are spread evenly.
+
+    Args:
+        model, x, y: model and training data.
+        settings: with steps, lr, batch, snapshots, rank and draws (of each member's Gaussian).
+        members: of both.
+        seed: of both.
+
+    Returns:
+        the ensemble and MultiSWAG, two posteriors.
+    """
+    first = settings["steps"] // 2
+    second = settings["steps"] - first
+    common = {"batch_size": settings["batch"], "seed": seed}
+    start = bdl.ensemble(model, x, y, members=members, steps=first, lr=settings["lr"], **common)
+    initial = {"members": len(start.stack), "initial": start.stack, **common}
+    trained = bdl.ensemble(model, x, y, steps=second, lr=settings["lr"], **initial)
+    wandered = bdl.swag(
+        model,
+        x,
+        y,
+        draws=settings["draws"],
+        snapshots=settings["snapshots"],
+        every=max(1, second // settings["snapshots"]),
+        rank=settings["rank"],
+        **initial,
+    )
+    return trained, wandered
+
+
+def scores(predictive: bdl.CategoricalPredictive, y: Tensor) -> dict[str, float]:
+    """Mean negative log-likelihood in nats, error in per cent, and expected calibration error in per cent."""
+    return {
+        "nll": -predictive.log_prob(y).mean().item(),
+        "error": 100 * (1 - predictive.accuracy(y)),
+        "calibration": 100 * predictive.calibration_error(y),
+    }
