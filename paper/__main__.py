@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from . import experiments, lessons, results, tables
+from . import experiments, results, tables
 from .estimate import duration, estimate
 from .experiment import SIZES, Experiment
 from .measure import choose_device
@@ -48,6 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ValueError as error:
         parser.error(str(error))
     if given.write:
+        from . import lessons  # what only they need is not everywhere installed
+
         for path in lessons.write(folder=given.folder):
             print(f"{path.relative_to(lessons.ROOT)} is up to date now.")
     elif not chosen:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 import bdlcore as bdl
+from bdlcore._support.devices import double
 
 from .. import inputs
 from ..experiment import Experiment, Record, Settings, Table
@@ -17,9 +18,9 @@ def run(settings: Settings, cell: Mapping, device: torch.device) -> list[Record]
     """Evidence, and accuracy on noisy training and clean test labels, at each share of labels drawn anew."""
     seed, noise = cell["seed"], settings["noise_std"]
     x, y, x_test, y_test = _two_classes(settings, seed, device)
-    n = len(x)
+    n, device = len(x), x.device
     signs = [2.0 * inputs.resampled(y, share, seed, 2) - 1 for share in settings["shares"]]
-    targets = torch.stack(signs, 1).double()
+    targets = torch.stack(signs, 1).to(x)
     squared = torch.cdist(torch.cat([x, x_test]), x).square()  # all that the kernel sees of the images
     middle = squared[:n].flatten()[:: max(1, n * n // 10_000)].median().sqrt()
     stds = torch.tensor(settings["stds"], dtype=torch.float64, device=device)
@@ -53,14 +54,14 @@ def run(settings: Settings, cell: Mapping, device: torch.device) -> list[Record]
 def _two_classes(
     settings: Settings, seed: int, device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Images of the first two classes as rows of pixels, float64, and labels 0 and 1."""
+    """Images of the first two classes as rows of pixels, float64, and labels 0 and 1, where there is float64."""
     data = inputs.labelled(settings["data"], settings["pool"], settings["pool_test"], seed, device)
     mine, test = data.y < 2, data.y_test < 2
     n = settings["n"]
     if mine.sum() < n:
         raise ValueError(f"Among {settings['pool']} images {int(mine.sum())} are of two classes, not {n}.")
-    x, x_test = (part.flatten(1).double() for part in (data.x[mine][:n], data.x_test[test]))
-    return x, data.y[mine][:n], x_test, data.y_test[test]
+    x, x_test = (double(part.flatten(1)) for part in (data.x[mine][:n], data.x_test[test]))
+    return x, data.y[mine][:n].to(x.device), x_test, data.y_test[test].to(x.device)
 
 
 EXPERIMENT = Experiment(

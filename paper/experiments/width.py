@@ -44,8 +44,8 @@ EXPERIMENT = Experiment(
     published=(
         "With 20 % of the labels of CIFAR-100 drawn anew, ResNet-18s trained by SGD have a bump, SWAG a smaller one "
         "and MultiSWAG with ten members none; the curves have no printed numbers. On *clean* labels the published logs "
-        "of the second paper have a test loss of 1.62 at width 7, 2.31 at 19 and 1.48 at 64, and an accuracy that rises "
-        "throughout, from 58.5 to 74.2 %."
+        "of the second paper have a test loss of 1.62 at width 7, 2.31 at 19 and 1.48 at 64, and an accuracy that "
+        "rises throughout, from 58.5 to 74.2 %."
     ),
     differences="CIFAR-10 for CIFAR-100, three members for ten, GroupNorm for BatchNorm, no augmentation.",
     sizes={
