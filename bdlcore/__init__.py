@@ -46,6 +46,7 @@ from .exact.convolutional_kernel import ConvolutionalKernel
 from .exact.gaussian_processes import GaussianProcess, KernelSpectrum, gaussian_process, sample_gp_prior
 from .exact.kernels import RBF, LinearKernel, NetworkKernel, monte_carlo_kernel
 from .exact.linear_regression import LinearPosterior, linear_regression
+from .inference.annealing import AnnealedMass, annealed_mass
 from .inference.approximations import MeanField, SwagState
 from .inference.convergence import ess, rhat, tail_ess
 from .inference.distributed import distributed
@@ -85,6 +86,7 @@ from .restoration.quality import psnr, ssim
 from .restoration.restoration import Restoration
 
 __all__ = [
+    "AnnealedMass",
     "AnyPosterior",
     "Bernoulli",
     "Categorical",
@@ -131,6 +133,7 @@ __all__ = [
     "TemperatureSweep",
     "ViewAverage",
     "agreement",
+    "annealed_mass",
     "answer",
     "auroc",
     "best_temperature",

@@ -24,6 +24,7 @@ LABELS = torch.arange(8) % 2
 MODEL = bdl.Model(bdl.nets.mlp(1, 4, 1), bdl.GaussianPrior(1.0), bdl.Gaussian(0.3))
 CLASSES = bdl.Model(bdl.nets.mlp(1, 4, 2), bdl.GaussianPrior(1.0), bdl.Categorical())
 STACK, OTHER = MODEL.sample_prior(3, seed=0), CLASSES.sample_prior(3, seed=0)
+MODES = bdl.laplace(MODEL, X, Y, steps=100, lr=0.05).modes
 LOGITS = torch.randn(4, 8, 3, generator=torch.Generator().manual_seed(0))
 IMAGE = torch.rand(1, 16, 16, generator=torch.Generator().manual_seed(0))
 NAN, INF = math.nan, math.inf
@@ -131,6 +132,17 @@ CALLS = {
     ),
     "curvature_product": (DATA | {"stack": STACK}, {"x": "inputs", "y": "targets", "stack": "stack"}),
     "curvature_matrix": (DATA | {"stack": STACK}, {"x": "inputs", "y": "targets", "stack": "stack"}),
+    "annealed_mass": (
+        DATA | {"stack": MODES, "particles": 2, "temperatures": 2, "leapfrog_steps": 1},
+        FIT
+        | {
+            "stack": "stack",
+            "particles": "count",
+            "temperatures": "count",
+            "leapfrog_steps": "count",
+            "step_size": "positive",
+        },
+    ),
     "curvature_eigenvalues": (DATA | {"stack": STACK}, {"x": "inputs", "y": "targets", "stack": "stack"}),
     "estimate_effective_dimension": (
         DATA | {"stack": STACK},
@@ -202,7 +214,8 @@ CALLS = {
 }
 # what has no argument that could be bad in these ways, or is tried by tests of its own
 ELSEWHERE = {
-    "AnyPosterior", "Bernoulli", "Categorical", "CategoricalPredictive", "Collapse", "Compressed",
+    "AnnealedMass", "AnyPosterior", "Bernoulli", "Categorical", "CategoricalPredictive", "Collapse",
+    "Compressed",
     "CountPredictive", "GaussianPredictive", "GaussianProcess", "Health", "KernelSpectrum", "LaplacePosterior",
     "Layout", "Likelihood", "LinearPosterior", "LinearisedPredictive", "MeanField", "Model", "NormalPredictive",
     "Poisson", "Posterior", "Restoration", "RiskCoverage", "Setup", "Stack", "StreamedPredictive",
