@@ -36,7 +36,7 @@ def test_trajectories_run_and_report():
 @pytest.mark.filterwarnings("ignore:.*diverged")
 def test_the_last_layer_runs_and_reports():
     result = last_layer.run(time.process_time, quick=True)
-    assert "| 5,130 weights sampled, 11,176,512 frozen, 40 images | |" in result["text"]
+    assert "| 5,130 weights sampled, 11,439,168 frozen, 40 images | |" in result["text"]
     assert len(result["rows"]) == 7
 
 
