@@ -6,6 +6,7 @@ import asyncio
 import io
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import anywidget
@@ -179,10 +180,8 @@ class Demo:
         settings = next(coming, None)
         if settings is None:
             return
-        try:
+        with suppress(Exception):  # who moves a control there is shown what went wrong
             self._picture(settings)
-        except Exception:  # which is shown to who moves a control there
-            return
         self._wait_and_draw_ahead(0.01, coming)
 
     def _one_move_away(
