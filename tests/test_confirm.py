@@ -169,6 +169,8 @@ from bdlcore.notebook.claims import claim
 k = int(os.environ['BDL_SEED'])
 if k == 102:
     raise RuntimeError('set 102 diverges')
+if k == 103:
+    print('set 103 is off its mode', file=sys.stderr)
 gains = [1 + 0.01 * k + 0.1 * i for i in range(5)]
 claim('gain', 'It gains.', gains, quantity='gain', above=0, seeds=range(1000 * k, 1000 * k + 5), varies='split')
 """
@@ -191,6 +193,7 @@ def test_sets_are_run_kept_and_not_run_again(course, capsys):
     said = capsys.readouterr().out
     assert "0 sets are there, 3 to run" in said
     assert "1_a/01_one, BDL_SEED=102: FAILED: RuntimeError: set 102 diverges" in said
+    assert "cell 1 WARNED: set 103 is off its mode" in said and said.count("WARNED") == 1
     assert "2 of 3" in said.splitlines()[-1]
     assert path.read_text() == lesson
     file = file_of(path, root)
@@ -199,6 +202,7 @@ def test_sets_are_run_kept_and_not_run_again(course, capsys):
     assert sorted(kept.sets) == [101, 102, 103] and kept.spent == []
     assert kept.sets[101]["claims"]["gain"]["values"] == pytest.approx([2.01, 2.11, 2.21, 2.31, 2.41])
     assert kept.sets[101]["claims"]["gain"]["seeds"] == list(range(101_000, 101_005))
+    assert kept.sets[103]["warned"] == {"1": "set 103 is off its mode"} and "warned" not in kept.sets[101]
     assert kept.digest == digest(json.loads(lesson))
     before = file.read_bytes()
     assert confirm.main([str(path), "--sets", "3"], root) == 0

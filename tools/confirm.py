@@ -10,7 +10,8 @@ of its own, confirmation/<lesson>.sets/<number>.json, so that none writes what a
 run without --part takes these files in, and runs what is still missing.
 
 The verdict that CLAIMS.md publishes rests on the values of all sets together (`confirmed`). A set that ends in an
-error counts as one in which the verdict was not the same.
+error counts as one in which the verdict was not the same. A cell that warns under some seeds will warn under the
+lesson's own on another processor, where the tests then fail: a set tells which cells did.
 """
 
 from __future__ import annotations
@@ -217,6 +218,18 @@ def processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
+def warned(notebook: Mapping) -> dict[str, str]:
+    """What each cell wrote to stderr, its first line of words, by the cell's place in the notebook."""
+    found = {}
+    for place, cell in enumerate(notebook["cells"]):
+        streams = [
+            o for o in cell.get("outputs", ()) if o["output_type"] == "stream" and o["name"] == "stderr"
+        ]
+        if streams:
+            found[str(place)] = next(iter("".join(o["text"] for o in streams).strip().splitlines()), "")
+    return found
+
+
 def run_set(path: Path, number: int) -> dict | None:
     """What one set gives; None where the run itself broke off, so that it is tried again another time."""
     try:
@@ -225,7 +238,10 @@ def run_set(path: Path, number: int) -> dict | None:
         return {"failed": f"{error.ename}: {error.evalue}", **where()}
     except FAILURES:
         return None
-    return result_of(stored_claims(notebook), seconds)
+    result = result_of(stored_claims(notebook), seconds)
+    if cells := warned(notebook):
+        result["warned"] = cells
+    return result
 
 
 def table(rows: Iterable[tuple[Claim, Confirmed | None]]) -> str:
@@ -307,8 +323,10 @@ def main(arguments: Iterable[str] | None = None, root: Path = ROOT) -> int:
             with writing:
                 confirmations[path].sets[number] = result
                 confirmations[path].store(file_of(path, root))
-        failed = result.get("failed")
-        return f"FAILED: {failed}" if failed else f"{len(result['claims'])} claims, {result['seconds']} s"
+        if "failed" in result:
+            return f"FAILED: {result['failed']}"
+        said = [f"{len(result['claims'])} claims, {result['seconds']} s"]
+        return "; ".join(said + [f"cell {k} WARNED: {line}" for k, line in result.get("warned", {}).items()])
 
     failures = 0
     with ThreadPoolExecutor(options.jobs) as pool:  # the work is done in the kernels
