@@ -37,7 +37,7 @@ def seed_shift() -> int:
 
 
 def data_folder() -> Path:
-    """BDL_DATA."""
+    """Where larger data sets are looked for, and downloaded to: BDL_DATA, or .cache/bdlcore in the user's home."""
     return Path(os.environ.get("BDL_DATA") or Path.home() / ".cache" / "bdlcore")
 
 

@@ -1,5 +1,6 @@
 """Data that the lessons use: made here, or shipped with scikit-learn, so nothing is downloaded unless asked for."""
 
+from .._support.environment import data_folder as folder
 from . import corruptions
 from .labelled_images import CIFAR10, Split, cifar10, digits, image_folder, mnist, photo_patches
 from .photos import PHOTOS
@@ -13,6 +14,7 @@ __all__ = [
     "corruptions",
     "curve",
     "digits",
+    "folder",
     "image_folder",
     "mnist",
     "moons",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
+from .. import data
 from .._support import environment
 
 
@@ -29,6 +30,26 @@ class Setup:
     def seeds(self, n: int) -> list[int]:
         """The n seeds that a claim is measured over."""
         return [self.seed_shift + i for i in range(n)]
+
+    def images(self, n: int, seed: int, flatten: bool = False) -> data.Split:
+        """n handwritten digits, and others to test on: scikit-learn's (`data.digits`), at paper scale MNIST's."""
+        source = data.mnist if self.scale == "paper" else data.digits
+        return source(n, seed, flatten=flatten)
+
+    @property
+    def image_side(self) -> int:
+        """Pixels along a side of `images`."""
+        return 28 if self.scale == "paper" else 8
+
+    @property
+    def image_set(self) -> str:
+        """What `images` are, in the words of a claim's regime."""
+        return "MNIST" if self.scale == "paper" else "8×8 digits"
+
+    @property
+    def same_images(self) -> str:
+        """What stays fixed where a claim speaks about splits of `images`."""
+        return "the images of MNIST" if self.scale == "paper" else "the same 1,797 images"
 
     def __repr__(self) -> str:
         threads = torch.get_num_threads()

@@ -20,3 +20,23 @@ def test_setup_reads_scale_and_seed(monkeypatch):
     monkeypatch.setenv("BDL_SCALE", "huge")
     with pytest.raises(ValueError, match="BDL_SCALE must be one of"):
         bdl.setup()
+
+
+def test_images_are_digits_and_at_paper_scale_those_of_mnist(monkeypatch):
+    monkeypatch.setattr(bdl.data, "mnist", lambda n, seed, flatten: ("MNIST", n, seed, flatten))
+    monkeypatch.setenv("BDL_SCALE", "small")
+    small = bdl.setup()
+    found, expected = small.images(30, 1, flatten=True), bdl.data.digits(30, 1, flatten=True)
+    assert all(map(torch.equal, found, expected)) and found.x.shape[1] == small.image_side**2
+    assert small.image_set == "8×8 digits" and small.same_images == "the same 1,797 images"
+    monkeypatch.setenv("BDL_SCALE", "paper")
+    paper = bdl.setup()
+    assert paper.images(30, 1) == ("MNIST", 30, 1, False)
+    assert (paper.image_side, paper.image_set) == (28, "MNIST") and "MNIST" in paper.same_images
+
+
+def test_the_data_folder_is_the_variable_s(monkeypatch, tmp_path):
+    monkeypatch.setenv("BDL_DATA", str(tmp_path))
+    assert bdl.data.folder() == tmp_path
+    monkeypatch.delenv("BDL_DATA")
+    assert bdl.data.folder().parts[-2:] == (".cache", "bdlcore")
