@@ -47,9 +47,9 @@ def page_of(lesson: NotebookNode) -> NotebookNode | None:
     if not demos:
         return None
     sources = [cell.source if cell.cell_type == "code" else "" for cell in cells]
-    needed = cells_needed(
-        sources, [i for i, code in enumerate(sources) if i in demos or "bdl.setup(" in code]
-    )
+    sizes = [i for i, cell in enumerate(cells) if "parameters" in cell.metadata.get("tags", ())]
+    setup = [i for i, code in enumerate(sources) if "bdl.setup(" in code]
+    needed = cells_needed(sources, sorted({*setup, *sizes, *demos}))
     runs = [new_code_cell(f"%%capture\n{sources[i]}") for i in needed]
     runs.insert(1, new_code_cell(QUIET))  # the first cell that is needed imports bdlcore
     sections = [section_of(cells[:i]) for i in demos]
