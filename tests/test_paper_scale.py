@@ -21,10 +21,8 @@ EXPECTED_SECONDS = 90
 LESSONS = {path.name[:2]: path for path in notebooks("lessons")}
 WITHOUT = {"00", "14"}  # of one size alone
 ELSEWHERE = {"13"}  # run in tests/dynamics/test_lesson_at_paper_scale.py
-UNTAGGED = {
-    "07",
-    "09",
-}  # their sizes share a cell with what is derived from them, and their cells take minutes
+# their sizes share a cell with what is derived from them, and their cells take minutes
+UNTAGGED = {"07", "09"}
 TINY = {
     "01": "CLASSIFIER = {'n': 30, 'hidden': 4, 'chains': 2, 'draws': 4}",
     "02": "WIDTH, LONGER = 4, 1",
