@@ -14,9 +14,25 @@ def test_gradients_run_and_report(tmp_path, monkeypatch):
     assert {row["name"] for row in result["rows"]} >= {"bdlcore", "torch.func.vmap"}
     monkeypatch.setattr(report, "RESULTS", tmp_path)
     report.save("gradients", 2, result)
-    stored = json.loads((tmp_path / "gradients_2_cores.json").read_text())
+    name = report.processor(report.machine(2))
+    stored = json.loads((tmp_path / name / "gradients_2_cores.json").read_text())
     assert stored["machine"]["cores used"] == 2
-    assert f"## {gradients.TITLE}, 2 cores\n\n| | 1 chain | 8 chains |" in report.write_tables()
+    assert f"## {gradients.TITLE}, 2 cores, {name}\n\n| | 1 chain | 8 chains |" in report.write_tables()
+
+
+def test_processors_keep_their_own_results_and_stand_side_by_side(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    for cpu, speed in (("Intel(R) Xeon(R) Processor @ 2.80GHz", 30.0), ("AMD EPYC", 5.0)):
+        where = {"cpu": cpu, "instructions": "AVX2", "cores used": 1}
+        monkeypatch.setattr(
+            report, "machine", lambda cores, where=where: where | dict.fromkeys(report._PACKAGES, "1")
+        )
+        speeds = {"bdlcore": [speed] * 3, "JAX jit of vmap": [10.0] * 3, "torch.compile of vmap": [2.0] * 3}
+        rows, text = report.table({"8 chains": speeds}, base="bdlcore")
+        report.save("gradients", 1, {"title": gradients.TITLE, "rows": rows, "text": text})
+    page = report.write_tables()
+    assert "| | against | amd-epyc-avx2 | intel-xeon-avx2 | aim |" in page
+    assert "| Gradient evaluations, 8 chains | compiled vmap or JAX | 0.50 | 3.00 | 0.9 |" in page
 
 
 def test_samplers_run_and_name_missing_peers(monkeypatch):
