@@ -28,6 +28,8 @@ ANY_PYTHON = $(shell for p in $(PYTHON) python3 python3.14 python3.13 python3.12
 SETUP = $(or $(ANY_PYTHON),$(error No Python 3.8 or newer was found. Install Python 3.12 and run make again)) \
 	tools/setup_env.py --python '$(PYTHON)' --torch '$(TORCH)'
 RUN = .venv/bin/python
+# Where a container forbids compiled files, every process would compile what it imports anew.
+export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
 .PHONY: help env env-test env-site env-slides env-present env-instructor env-reference lab test slides present site frames grade reference exercises proofs mutants readme confirm soak twins execute bench paper lint format pins clean
