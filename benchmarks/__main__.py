@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 
-SUITES = ("gradients", "samplers", "ensembles", "laplace", "trajectories", "last_layer")
+SUITES = ("gradients", "samplers", "ensembles", "laplace", "trajectories", "last_layer", "startup")
 
 
 def main() -> None:

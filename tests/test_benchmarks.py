@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from benchmarks import gradients, last_layer, race, report, samplers, trajectories
+from benchmarks import gradients, last_layer, race, report, samplers, startup, trajectories
 
 
 def test_gradients_run_and_report(tmp_path, monkeypatch):
@@ -54,6 +54,12 @@ def test_the_last_layer_runs_and_reports():
     result = last_layer.run(time.process_time, quick=True)
     assert "| 5,130 weights sampled, 11,439,168 frozen, 40 images | |" in result["text"]
     assert len(result["rows"]) == 7
+
+
+def test_a_start_is_timed_in_fresh_processes():
+    result = startup.run(time.process_time, quick=True)
+    assert [row["name"] for row in result["rows"]] == list(startup.PROGRAMS)
+    assert all(row["seconds"] > 0 and row["import torch"] > 0 for row in result["rows"])
 
 
 def test_contestants_take_turns_and_the_missing_are_named():
