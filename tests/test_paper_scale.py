@@ -21,8 +21,6 @@ EXPECTED_SECONDS = 90
 LESSONS = {path.name[:2]: path for path in notebooks("lessons")}
 WITHOUT = {"00", "14"}  # of one size alone
 ELSEWHERE = {"13"}  # run in tests/dynamics/test_lesson_at_paper_scale.py
-# their sizes share a cell with what is derived from them, and their cells take minutes
-UNTAGGED = {"07", "09"}
 TINY = {
     "01": "CLASSIFIER = {'n': 30, 'hidden': 4, 'chains': 2, 'draws': 4}",
     "02": "WIDTH, LONGER = 4, 1",
@@ -33,7 +31,10 @@ TINY = {
     "DUST = {'labels': 20, 'hidden': 4, 'chains': 2, 'draws': 4, 'warmup': 10, 'leapfrog_steps': 2}",
     "05": "N, NETWORK = 20, {'n': 20, 'width': 4, 'structure': 'kron'}",
     "06": "LABELS, TESTS, DIGITS, SIZES, COUNTS_WHOLE = (16, 400, 410), 16, 120, (40, 60), (16, 32)",
+    "07": "NETWORKS, STEPS, DRAWS, THINNING, SIZE, START, FILL, ENLARGE = 4, 50, 8, 1, 24, 2, 4, 2\n"
+    "FULL_FIT = {'steps': 2, 'size': 64}",
     "08": "WEIGHTS, DATA, SETS, DRAWS = 10, 20, 2, 128",
+    "09": "WIDTH, LONGER = 4, 1",
     "10": "LONGER, WIDE, MANY = 1, (4, 4), 40\n"
     "KNOWN = {'n': 20, 'hidden': (4, 4), 'chains': 4, 'warmup': 10, 'draws': 8, 'leapfrog_steps': 2}\n"
     "SETTING = {'n': 30, 'hidden': (4, 4), 'steps': 25, 'blur': [1.0, 2.0, 3.0, 4.0], 'shift': [2, 4, 6, 8]}",
@@ -59,22 +60,20 @@ def is_scale(node):
 
 def test_every_lesson_with_two_sizes_is_tried():
     assert (
-        {number for number in LESSONS if code(number)[1]}
-        == set(TINY) | ELSEWHERE
-        == set(LESSONS) - WITHOUT - UNTAGGED
+        {number for number in LESSONS if code(number)[1]} == set(TINY) | ELSEWHERE == set(LESSONS) - WITHOUT
     )
 
 
 @pytest.mark.parametrize("number", sorted(LESSONS))
 def test_sizes_of_both_scales_stand_in_one_cell(number):
     sources, tagged = code(number)
-    assert len(tagged) == (number not in WITHOUT | UNTAGGED)
+    assert len(tagged) == (number not in WITHOUT)
     for i, source in enumerate(sources):
         for node in ast.walk(ast.parse(source)):
             table = (
                 isinstance(node, ast.Subscript) and isinstance(node.value, ast.Dict) and is_scale(node.slice)
             )
-            assert not table or [i] == (tagged or [2]), f"cell {i} has sizes of its own: {ast.unparse(node)}"
+            assert not table or [i] == tagged, f"cell {i} has sizes of its own: {ast.unparse(node)}"
 
 
 def stand_in(shape):
@@ -124,7 +123,7 @@ def paper(monkeypatch, tmp_path):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(bdl.data, "mnist", stand_in((1, 28, 28)))
     monkeypatch.setattr(bdl.data, "cifar10", stand_in((3, 32, 32)))
-    for name in ("hmc", "sgld", "sghmc", "mean_field_vi", "swag", "ensemble", "laplace"):
+    for name in ("hmc", "sgld", "sghmc", "mean_field_vi", "swag", "ensemble", "laplace", "temperature_sweep"):
         monkeypatch.setattr(bdl, name, clamped(getattr(bdl, name)))
     monkeypatch.setattr(bdl, "claim", claimed)
     monkeypatch.setattr(bdl, "answer", lambda *_: None)  # to questions that no cell of these asks

@@ -16,6 +16,7 @@ HOURGLASSES = {
     "as small as it gets": lambda: hourglass((1, 5, 5), (2, 2), 1, 2, padding="reflect"),
     "reflection": lambda: hourglass((3, 16, 12), (4,), 2, 3, padding="reflect"),
     "nearest": lambda: hourglass((3, 15, 12), (4, 6), inputs=3, upsampling="nearest"),
+    "wide": lambda: hourglass((1, 300, 6), (2,), inputs=1),  # upsampled by PyTorch, not by matrices
     "without pointwise": lambda: hourglass((3, 16, 12), (4, 6), inputs=3, pointwise=False),
     "all at once": lambda: hourglass(
         (2, 11, 16), (4, 3), 2, 3, padding="reflect", upsampling="nearest", pointwise=False
