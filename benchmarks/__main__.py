@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 
-SUITES = ("gradients", "samplers", "ensembles", "laplace", "trajectories", "last_layer", "startup")
+SUITES = ("gradients", "samplers", "ensembles", "laplace", "trajectories", "last_layer", "startup", "nuts")
 
 
 def main() -> None:

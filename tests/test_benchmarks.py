@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from benchmarks import gradients, last_layer, race, report, samplers, startup, trajectories
+from benchmarks import gradients, last_layer, nuts, race, report, samplers, startup, trajectories
 
 
 def test_gradients_run_and_report(tmp_path, monkeypatch):
@@ -60,6 +60,14 @@ def test_a_start_is_timed_in_fresh_processes():
     result = startup.run(time.process_time, quick=True)
     assert [row["name"] for row in result["rows"]] == list(startup.PROGRAMS)
     assert all(row["seconds"] > 0 and row["import torch"] > 0 for row in result["rows"])
+
+
+@pytest.mark.filterwarnings("ignore:.*diverged")
+def test_static_hmc_is_judged_beside_nuts():
+    result = nuts.run(time.process_time, quick=True)
+    assert [row["name"] for row in result["rows"]] == ["bdlcore, 25 leapfrog steps", "NumPyro's NUTS"]
+    assert result["rows"][0]["gradients a draw"] == 25 and result["rows"][1]["missing"] == "left out"
+    assert "| NumPyro's NUTS | left out |" in result["text"]
 
 
 def test_contestants_take_turns_and_the_missing_are_named():
