@@ -39,7 +39,7 @@ TINY = {
     "KNOWN = {'n': 20, 'hidden': (4, 4), 'chains': 4, 'warmup': 10, 'draws': 8, 'leapfrog_steps': 2}\n"
     "SETTING = {'n': 30, 'hidden': (4, 4), 'steps': 25, 'blur': [1.0, 2.0, 3.0, 4.0], 'shift': [2, 4, 6, 8]}",
     "11": "N_EXACT, N, NET_WIDTHS, MEMBERS, STEPS = 30, 60, [4, 5, 6, 7, 8, 9], 3, 110",
-    "12": "SIZE = {'labels': 30, 'widths': (12, 16), 'steps': 150}",
+    "12": "SIZE = {'labels': 30, 'widths': (12, 16), 'steps': 150, 'basins': 2, 'draws': 40}",
 }
 CLAIM = bdl.claim
 STEPS = {"steps": 4, "refine_steps": 4, "initial_steps": 4, "warmup": 10, "leapfrog_steps": 2, "thinning": 1}

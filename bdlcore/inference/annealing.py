@@ -51,8 +51,10 @@ class AnnealedMass:
     def log_mass(self, within: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """log of the integral of p(D, theta) over a set, from the particles of each mode, and its standard error.
 
-        The error is that of the mean of P independent weights, sd(w) / (sqrt(P) mean(w)), good while it is far below 1.
-        A walk that the posterior's mass at another place would have needed, and that no particle made, it cannot see.
+        The error is that of the mean of P independent weights, sd(w) / (sqrt(P) mean(w)), good while it is far below 1
+        and the Gaussian is like the posterior around its mode. Where it is not, as at a mode whose hidden units do the
+        same work, few particles carry the weight, more often none of them: then the log is several errors too small.
+        Modes of one posterior must all find the same log p(D); where they do not, no error here is to be believed.
 
         Args:
             within: (S, P) of booleans, which particles ended in the set; all when None: then it is log p(D).
