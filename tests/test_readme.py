@@ -94,6 +94,8 @@ def course(tmp_path, monkeypatch):
                 "source": [f"# {title}\n", "\n", "**You need** [it](../1_a/01_one.ipynb)."],
             },
             {"cell_type": "code", "outputs": outputs, "source": f"{name}"},
+            {"cell_type": "markdown", "source": ["## Where it is weak\n", "\n", "It is small."]},
+            {"cell_type": "markdown", "source": ["## Take-aways\n", "\n", "Little."]},
         ]
         plan = {key: {r["rule"]: r["threshold"]} for key, r in zip(rules, records)} if plan is None else plan
         metadata = {"bdl": {"seconds": seconds, "megabytes": 10 * seconds, "claims": plan}}
@@ -283,6 +285,46 @@ def test_a_lesson_that_has_changed_since_is_not_confirmed(course, monkeypatch):
         course.first.read_text().replace('"source": "1_a', '"source": "changed = 1  # 1_a')
     )
     assert "not confirmed yet: the lesson has changed since" in row_in(page(course.root), "holding")
+
+
+# --- what a lesson says of its own confirmation ---
+
+
+def told(path):
+    """Where the lesson says what became of its verdicts, and what it says."""
+    cells = json.loads(path.read_text())["cells"]
+    [(place, text)] = [(i, "".join(c["source"])) for i, c in enumerate(cells) if c.get("id") == "fresh-seeds"]
+    return place, text
+
+
+def test_a_confirmed_lesson_says_that_its_verdicts_are_the_same(course, monkeypatch):
+    confirmed_by(course, course.first, range(101, 111), [GOOD] * 10, monkeypatch)
+    assert main([], course.root) == 0
+    place, text = told(course.first)
+    assert place == 3 and text.startswith("### On other seeds\n\n")
+    assert "on 10 more sets" in text and text.endswith("1 of 1 verdicts are the same there.")
+    assert not [c for c in json.loads(course.second.read_text())["cells"] if c.get("id") == "fresh-seeds"]
+    before = course.first.read_bytes()
+    assert main([], course.root) == 0
+    assert course.first.read_bytes() == before
+
+
+def test_a_lesson_says_which_verdicts_fresh_seeds_do_not_come_to(course, monkeypatch):
+    confirmed_by(course, course.first, range(101, 111), [GOOD] * 5 + [WEAK] * 5, monkeypatch)
+    assert main(["--check"], course.root) == 1
+    assert main([], course.root) == 0
+    _, text = told(course.first)
+    assert "0 of 1 verdicts are the same there, but not this:\n\n- [holding p(y|x) is right.](" in text
+    assert "(../../CLAIMS.md#holding): holds above, published as not shown, since only 5 of 10 runs" in text
+
+
+def test_a_lesson_that_has_changed_says_nothing_of_its_old_confirmation(course, monkeypatch):
+    confirmed_by(course, course.first, range(101, 111), [GOOD] * 10, monkeypatch)
+    assert main([], course.root) == 0
+    told(course.first)
+    course.first.write_text(course.first.read_text().replace('"source": "1_a', '"source": "changed = 1  # 1_a'))
+    assert main([], course.root) == 0
+    assert "On other seeds" not in course.first.read_text()
 
 
 def test_an_edited_confirmation_stops_the_page(course, monkeypatch, capsys):

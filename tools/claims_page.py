@@ -192,8 +192,10 @@ def page(root: Path = ROOT) -> str:
     lines += ["## By lesson"]
     for path in dict.fromkeys(row.path for row in rows):
         own = [row for row in rows if row.path == path]
-        title = one_line(question(read_notebook(root / path)))
-        lines += ["", f"### {number_of(path)} [{title}]({path.as_posix()})", "", f"{tally(own)}."]
+        notebook = read_notebook(root / path)
+        title, rhat = one_line(question(notebook)), notebook["metadata"].get("bdl", {}).get("rhat")
+        of_a_run = f" The R-hat of a run is here {rhat}." if rhat else ""
+        lines += ["", f"### {number_of(path)} [{title}]({path.as_posix()})", "", f"{tally(own)}.{of_a_run}"]
         lines += ["", f"![The values of each claim as dots]({PICTURES}/{path.stem}.svg)", "", *table(own)]
     return "\n".join([*lines, ""])
 
@@ -202,7 +204,8 @@ MARKS = (
     "In the pictures a dot is an independent value (of a photo, a split, a data set), the bar the interval that "
     "decided, and the shaded side is the claimed one; hollow dots lie at the end of their grid. Marks: **h** the "
     "verdict does not survive Holm's correction, **f** nor a false-discovery rate of 5 %; **+** the claim came after "
-    "its lesson had first been run; **t** its threshold was moved."
+    "its lesson had first been run; **t** its threshold was moved. The worst R-hat is that of the worst run, and of a "
+    "run the largest over all functions or weights that the claim is about, where the lesson says nothing else."
 )
 
 

@@ -1,10 +1,10 @@
-"""Write what the pages take from the notebooks: README, CLAIMS.md, pages and pictures in docs/.
+"""Write what the pages take from the notebooks: README, CLAIMS.md, pages and pictures in docs/, and a cell a lesson.
 
     python tools/update_readme.py            rewrite them
     python tools/update_readme.py --check    fail, and show the difference, if one is out of date
 
 README.md, docs/class.md and docs/teaching.md have sections between `<!-- BEGIN name ... -->` and `<!-- END name -->`;
-CLAIMS.md and the pictures are written as a whole. Everything is read from what is stored: questions, minutes, memory,
+CLAIMS.md and the pictures are written as a whole, and in each lesson the cell *On other seeds*. Everything is read from what is stored: questions, minutes, memory,
 claims and figures from the executed lessons, confirmations from confirmation/, the kill score by running the checks.
 """
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import base64
 import difflib
+import json
 import math
 import re
 import sys
@@ -21,6 +22,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import claims_page
+import fresh_seeds
 from claims_page import OutOfDate, cell, number_of, question, read_notebook, rows_of, tally
 from execute_notebooks import ROOT, notebooks
 
@@ -166,7 +168,19 @@ def current_files(
         files[name] = updated((root / name).read_text(encoding="utf-8"), root, parts).encode()
     files["CLAIMS.md"] = claims_page.page(root).encode()
     files[FIRST_FIGURE] = first_figure(root)
+    files |= lessons(root)
     return files | {name: picture.encode() for name, picture in claims_page.pictures(root).items()}
+
+
+def lessons(root: Path = ROOT) -> dict[str, bytes]:
+    """Every lesson, with what became of its claims on fresh seeds."""
+    rows = rows_of(root)
+    written = {}
+    for path in notebooks("lessons", root=root):
+        name = path.relative_to(root)
+        notebook = fresh_seeds.with_cell(read_notebook(path), [row for row in rows if row.path == name])
+        written[name.as_posix()] = f"{json.dumps(notebook, indent=1, ensure_ascii=False)}\n".encode()
+    return written
 
 
 def difference(name: str, stored: bytes, current: bytes) -> str:
@@ -194,7 +208,7 @@ def main(arguments: Iterable[str] | None = None, root: Path = ROOT) -> int:
         path.relative_to(root).as_posix() for path in (root / claims_page.PICTURES).glob("*.svg")
     } - {*files}
     if not changed and not left_over:
-        print("README.md, CLAIMS.md and docs/ are up to date.")
+        print("README.md, CLAIMS.md, docs/ and the lessons are up to date.")
         return 0
     if options.check:
         print("Pages are out of date: run `make readme`.", file=sys.stderr)
