@@ -36,6 +36,14 @@ def peak(run) -> int:
     return most
 
 
+def allocated(run) -> int:
+    """The bytes of all tensors that run() makes, however short they live."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+        run()
+    events = record.profiler.kineto_results.events()
+    return sum(max(event.nbytes(), 0) for event in events if event.name() == "[memory]")
+
+
 def wide(N):
     """A network whose activations are 500 times as large as its inputs."""
     g = torch.Generator().manual_seed(0)
@@ -51,6 +59,21 @@ def test_the_meter_counts_bytes():
         return b * 2
 
     assert 4_000_000 <= peak(run) < 4_000_100
+
+
+def test_a_gradient_makes_two_tensors_of_the_size_of_the_stack():
+    """The weights and the gradient. New memory costs a large stack more than the arithmetic."""
+    model = bdl.Model(bdl.nets.mlp(600, 60, 1), bdl.GaussianPrior(1.0, fan_in=True), bdl.Gaussian(0.5))
+    g = torch.Generator().manual_seed(0)
+    density = bdl.LogPosterior(model, torch.randn(2, 600, generator=g), torch.randn(2, 1, generator=g))
+    theta = model.sample_prior(10, seed=0).theta
+    size = theta.numel() * theta.element_size()
+    for gradient in (density.gradient, density.likelihood):
+        gradient(theta)
+        assert allocated(lambda gradient=gradient: gradient(theta)) < 2.1 * size
+    assert (
+        allocated(lambda: density(theta)) < 3.1 * size
+    )  # the squares for the prior's density, a few rows at a time
 
 
 @pytest.mark.parametrize("source", SOURCES)

@@ -322,7 +322,9 @@ def test_a_lesson_that_has_changed_says_nothing_of_its_old_confirmation(course, 
     confirmed_by(course, course.first, range(101, 111), [GOOD] * 10, monkeypatch)
     assert main([], course.root) == 0
     told(course.first)
-    course.first.write_text(course.first.read_text().replace('"source": "1_a', '"source": "changed = 1  # 1_a'))
+    course.first.write_text(
+        course.first.read_text().replace('"source": "1_a', '"source": "changed = 1  # 1_a')
+    )
     assert main([], course.root) == 0
     assert "On other seeds" not in course.first.read_text()
 

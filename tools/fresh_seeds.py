@@ -26,7 +26,9 @@ def with_cell(notebook: dict, rows: Sequence[Row]) -> dict:
             raise OutOfDate(f"{rows[0].path.name} must have one cell that begins with {BEHIND[0]!r}.")
         source = text(rows).splitlines(keepends=True)
         unshown = {"slideshow": {"slide_type": "skip"}}  # on slides, where a long list would not fit
-        cells.insert(places[0] + 1, {"cell_type": "markdown", "id": CELL, "metadata": unshown, "source": source})
+        cells.insert(
+            places[0] + 1, {"cell_type": "markdown", "id": CELL, "metadata": unshown, "source": source}
+        )
     notebook["cells"] = cells
     return notebook
 

@@ -4,8 +4,9 @@
     python tools/update_readme.py --check    fail, and show the difference, if one is out of date
 
 README.md, docs/class.md and docs/teaching.md have sections between `<!-- BEGIN name ... -->` and `<!-- END name -->`;
-CLAIMS.md and the pictures are written as a whole, and in each lesson the cell *On other seeds*. Everything is read from what is stored: questions, minutes, memory,
-claims and figures from the executed lessons, confirmations from confirmation/, the kill score by running the checks.
+CLAIMS.md and the pictures are written as a whole, and in each lesson the cell *On other seeds*. Everything is read from
+what is stored: questions, minutes, memory, claims and figures from the executed lessons, confirmations from
+confirmation/, the kill score by running the checks.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-Pullback = Callable[[Tensor], Tensor]
+Pullback = Callable[[Tensor], Tensor]  # of a tensor of its own, which the caller may overwrite
 
 
 def pullback_by_autograd(

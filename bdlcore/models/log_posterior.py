@@ -117,29 +117,44 @@ class LogPosterior:
 
     @torch.no_grad()
     def _evaluate(self, theta: Tensor, with_prior: bool, with_value: bool = True) -> tuple[Tensor, Tensor]:
-        """The density, which is left empty without `with_value`, and its gradient."""
-        model, layout, T_lik = self.model, self.model.layout, self.likelihood_temperature
-        value, gradient, scale = theta.new_empty(len(theta)), torch.empty_like(theta), layout.scale(theta)
-        n = self.model.data_per_pass(self.x)
+        """The density, which means nothing without `with_value`, and its gradient."""
+        T_lik = self.likelihood_temperature
+        if 0 < len(theta) <= self.chunk_size:
+            return self._pass(theta, T_lik, with_prior, with_value)
+        value, gradient = theta.new_empty(len(theta)), torch.empty_like(theta)
         for start in range(0, len(theta), self.chunk_size):
             rows = slice(start, start + self.chunk_size)
-            part, weights = theta[rows], layout.weights(theta[rows])
-            for first in range(0, len(self.x), n):
-                y = self.y[first : first + n]
-                f, pull = model.pullback(weights, self.x[first : first + n])
-                if with_value:
-                    fit = _divide(model.likelihood.log_prob(f, y).sum(1), T_lik, rows)
-                    value[rows] = fit if first == 0 else value[rows] + fit
-                pulled = pull(_divide(model.likelihood.slope(f, y), T_lik, rows))
-                if first == 0:
-                    torch.mul(pulled, scale, out=gradient[rows])
-                else:
-                    gradient[rows].addcmul_(pulled, scale)
-            if with_prior:
-                if with_value:
-                    value[rows] += model.log_prior(part)
-                gradient[rows] += model.prior_slope(part)
+            own = T_lik[rows] if isinstance(T_lik, Tensor) and T_lik.ndim else T_lik
+            value[rows], gradient[rows] = self._pass(theta[rows], own, with_prior, with_value)
         return value, gradient
+
+    def _pass(
+        self, theta: Tensor, T_lik: Temperature, with_prior: bool, with_value: bool
+    ) -> tuple[Tensor, Tensor]:
+        """`_evaluate` of one chunk, the data in as few parts as fit."""
+        model, layout = self.model, self.model.layout
+        weights, scale = layout.weights(theta), layout.scale(theta)
+        value, gradient = theta.new_zeros(len(theta)), None
+        for x, y in self._parts(model.data_per_pass(self.x)):
+            f, pull = model.pullback(weights, x)
+            if with_value:
+                value = value + _divide(model.likelihood.log_prob(f, y).sum(1), T_lik)
+            pulled = pull(_divide(model.likelihood.slope(f, y), T_lik))
+            if gradient is not None:
+                gradient.addcmul_(pulled, scale)
+            else:  # of large stacks new memory costs more than the arithmetic
+                gradient = pulled.mul_(scale) if pulled.is_contiguous() else pulled * scale
+        if with_prior:
+            if with_value:
+                value += model.log_prior(theta)
+            model.add_prior_slope(gradient, theta)
+        return value, gradient
+
+    def _parts(self, n: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The data, n at a time."""
+        if n >= len(self.x):
+            return iter([(self.x, self.y)])
+        return zip(self.x.split(n), self.y.split(n), strict=True)
 
 
 class ReadLogPosterior:
@@ -253,8 +268,8 @@ def _check_temperatures(temperature: Temperature, likelihood_temperature: Temper
     validate.positive("likelihood_temperature", likelihood_temperature)
 
 
-def _divide(values: Tensor, temperature: Temperature, rows: slice = slice(None)) -> Tensor:
-    """Values (S, ...) divided by a number, or by the temperatures of these rows."""
+def _divide(values: Tensor, temperature: Temperature) -> Tensor:
+    """Values (S, ...) divided by a number, or by the temperatures of the rows."""
     if isinstance(temperature, Tensor) and temperature.ndim:
-        temperature = temperature[rows].reshape(-1, *[1] * (values.ndim - 1))
+        temperature = temperature.reshape(-1, *[1] * (values.ndim - 1))
     return values / temperature if isinstance(temperature, Tensor) or temperature != 1 else values

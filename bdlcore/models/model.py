@@ -191,6 +191,13 @@ class Model:
         """d log p(theta) / d theta, (S, D)."""
         return self._columns(self.prior.slope(theta[:, : self._weights]), -theta)
 
+    def add_prior_slope(self, gradient: Tensor, theta: Tensor) -> None:
+        """Add `prior_slope` of theta (S, D) to a gradient (S, D), in place."""
+        if self.prior.gaussian:  # N(0, I), the likelihood's own parameters included
+            gradient.sub_(theta)
+        else:
+            gradient.add_(self.prior_slope(theta))
+
     def _columns(self, weights: Tensor, theta: Tensor) -> Tensor:
         """Values of the network's weights, beside those that theta (S, D) has for the likelihood's parameters."""
         own = theta[:, self._weights :]

@@ -73,7 +73,7 @@ class GaussianPrior:
 
     def log_prob(self, theta: Tensor) -> Tensor:
         """log p(theta) of whitened weights (S, D), (S,)."""
-        return -0.5 * theta.square().sum(1) - 0.5 * math.log(2 * math.pi) * theta.shape[1]
+        return -0.5 * _squares(theta) - 0.5 * math.log(2 * math.pi) * theta.shape[1]
 
     def slope(self, theta: Tensor) -> Tensor:
         """d log p / d theta, (S, D)."""
@@ -226,6 +226,14 @@ class StudentTPrior(GaussianPrior):
 
         tail = stdtrit(self.dof, ndtr(-z.abs().double().cpu().numpy()))
         return -z.sign() * torch.from_numpy(tail).to(z) * math.sqrt(self._square / self.dof)
+
+
+def _squares(theta: Tensor) -> Tensor:
+    """Sums of squares of (S, D), (S,), a few rows at a time, so that the squares stay in the cache."""
+    rows = max(1, 2**17 // max(1, theta.shape[1]))
+    if len(theta) <= rows:
+        return theta.square().sum(1)
+    return torch.cat([part.square().sum(1) for part in theta.split(rows)])
 
 
 def _fan_in(module: nn.Module, weight: nn.Parameter) -> float:

@@ -98,6 +98,27 @@ def test_data_that_do_not_fit_into_a_pass_change_nothing(likelihood, monkeypatch
     torch.testing.assert_close(f, model.functions(stack, x))
 
 
+class Sums(torch.nn.Module):
+    """f(x) = x + sum(w): its gradient is one number, which autograd does not repeat in memory."""
+
+    def __init__(self):
+        super().__init__()
+        self.w = torch.nn.Parameter(torch.zeros(4))
+
+    def forward(self, x):
+        return x + self.w.sum()
+
+
+def test_a_gradient_that_autograd_does_not_own_is_left_alone():
+    model = bdl.Model(Sums(), bdl.GaussianPrior(2.0), bdl.Gaussian(0.5))
+    x = torch.linspace(-1, 1, 6)[:, None]
+    theta = model.sample_prior(3, seed=0).theta.requires_grad_()
+    (slope,) = torch.autograd.grad(model.log_joint(theta, x, x).sum(), theta)
+    for rows in (None, 2):
+        gradient = bdl.LogPosterior(model, x, x, chunk_size=rows).gradient(theta.detach())
+        torch.testing.assert_close(gradient, slope)
+
+
 class Largest(TorchDispatchMode):
     """Watches for the largest tensor that any operation makes."""
 
