@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import cache
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -21,11 +23,18 @@ _FAST: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Te
 }
 
 
-def _dense_layers(weights: Tensor, sizes: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
+def _dense_layers(weights: Tensor, sizes: tuple[int, ...]) -> list[tuple[Tensor, Tensor]]:
     """Views of (S, D) weights as [(W (S, out, in), b (S, 1, out)), ...]."""
-    shapes = list(zip(sizes[1:], sizes[:-1], strict=True))
-    parts = iter(weights.split([n for out, n_in in shapes for n in (out * n_in, out)], dim=1))
-    return [(W.view(-1, *shape), b.unsqueeze(1)) for shape, W, b in zip(shapes, parts, parts, strict=False)]
+    shapes, lengths = _shapes(sizes)
+    parts = iter(torch.split_with_sizes(weights, lengths, 1))
+    return [(W.view(shape), b.unsqueeze(1)) for shape, W, b in zip(shapes, parts, parts, strict=False)]
+
+
+@cache
+def _shapes(sizes: tuple[int, ...]) -> tuple[list[tuple[int, int, int]], list[int]]:
+    """Of each layer's W in a stack, and the number of weights in W and b, layer by layer."""
+    shapes = [(-1, out, n_in) for n_in, out in pairwise(sizes)]
+    return shapes, [n for _, out, n_in in shapes for n in (out * n_in, out)]
 
 
 def _affine(W: Tensor, b: Tensor, h: Tensor) -> Tensor:
