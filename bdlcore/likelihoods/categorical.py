@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from .._support import validate
@@ -29,7 +28,8 @@ class Categorical(Likelihood):
 
     def slope(self, f: Tensor, y: Tensor) -> Tensor:
         """d log p(y | f) / df = (one-hot y) - softmax(f), the shape of f."""
-        return F.one_hot(y, f.shape[-1]) - log_softmax(f).exp()
+        one_hot = (y[:, None] == torch.arange(f.shape[-1], device=y.device)).to(f.dtype)  # unchecked, unlike F.one_hot
+        return one_hot - log_softmax(f).exp()
 
     def curvature_root(self, f: Tensor) -> Tensor:
         """diag(sqrt p) - p sqrt(p)^T, a root of diag(p) - p p^T, (N, C, C): it does not depend on the label."""
