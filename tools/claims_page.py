@@ -204,8 +204,8 @@ MARKS = (
     "In the pictures a dot is an independent value (of a photo, a split, a data set), the bar the interval that "
     "decided, and the shaded side is the claimed one; hollow dots lie at the end of their grid. Marks: **h** the "
     "verdict does not survive Holm's correction, **f** nor a false-discovery rate of 5 %; **+** the claim came after "
-    "its lesson had first been run; **t** its threshold was moved. The worst R-hat is the largest over a claim's chains "
-    "and functions where its lesson says nothing else, and of a confirmation's sets that of the ninth of ten."
+    "its lesson had first been run; **t** its threshold was moved. The worst R-hat is the largest over a claim's "
+    "chains and functions where its lesson says nothing else, and of a confirmation's sets that of the ninth of ten."
 )
 
 

@@ -28,7 +28,8 @@ class Categorical(Likelihood):
 
     def slope(self, f: Tensor, y: Tensor) -> Tensor:
         """d log p(y | f) / df = (one-hot y) - softmax(f), the shape of f."""
-        one_hot = (y[:, None] == torch.arange(f.shape[-1], device=y.device)).to(f.dtype)  # unchecked, unlike F.one_hot
+        classes = torch.arange(f.shape[-1], device=y.device)
+        one_hot = (y[:, None] == classes).to(f.dtype)  # unchecked, unlike F.one_hot
         return one_hot - log_softmax(f).exp()
 
     def curvature_root(self, f: Tensor) -> Tensor:
