@@ -301,7 +301,7 @@ def test_a_confirmed_lesson_says_that_its_verdicts_are_the_same(course, monkeypa
     confirmed_by(course, course.first, range(101, 111), [GOOD] * 10, monkeypatch)
     assert main([], course.root) == 0
     place, text = told(course.first)
-    assert place == 3 and text.startswith("### On other seeds\n\n")
+    assert place == 2 and text.startswith("## On other seeds\n\n")
     assert "on 10 more sets" in text and text.endswith("1 of 1 verdicts are the same there.")
     assert not [c for c in json.loads(course.second.read_text())["cells"] if c.get("id") == "fresh-seeds"]
     before = course.first.read_bytes()

@@ -92,6 +92,11 @@ def test_links_hold_on_the_site(layout):
         == "[`x`](https://example.org/owner/course/blob/main/bdlcore/__init__.py)"
     )
     assert rewritten("`[a](README.md)`") == "`[a](README.md)`"
+    claim = re.search(r'<a id="([^"]+)">', (ROOT / "CLAIMS.md").read_text(encoding="utf-8"))[1]
+    there = layout.markdown(f"[*a* claim](../../CLAIMS.md#{claim})", f"{LESSON}.ipynb")
+    assert there == f'<a href="../../CLAIMS.html#{claim}">*a* claim</a>', (
+        "MyST knows nothing of anchors in HTML"
+    )
     layout.address = ""
     assert rewritten("see [`x`](bdlcore/__init__.py).") == "see `x`.", (
         "no link to where nothing is known to be"

@@ -148,22 +148,26 @@ class Layout:
 
     def link(self, text: str, link: str, page: str) -> str:
         target, anchor = self.target(link, page), link.partition("#")[2]
-        if target is None and not (link.startswith("#") and f'id="{anchor}"' in self.claims_source(page)):
+        if target is None and not link.startswith("#"):
             return f"[{text}]({link})"
-        if target is None:  # an anchor in HTML, of which MyST knows nothing
-            return f'<a href="#{anchor}">{plain_html(text)}</a>'
+        # an anchor in HTML, of which MyST knows nothing
+        in_html = anchor and f'id="{anchor}"' in self.html_source(target or page)
+        if target is None:
+            return f'<a href="#{anchor}">{plain_html(text)}</a>' if in_html else f"[{text}]({link})"
         if target in self.pages:
             name = "index.md" if target == "README.md" else target
             here = Path("index.md" if page == "README.md" else page).parent
-            return (
-                f"[{text}]({os.path.relpath(name, here).replace(os.sep, '/')}{'#' if anchor else ''}{anchor})"
-            )
+            there = os.path.relpath(name, here).replace(os.sep, "/")
+            if in_html:
+                return f'<a href="{there.removesuffix(".md")}.html#{anchor}">{plain_html(text)}</a>'
+            return f"[{text}]({there}{'#' if anchor else ''}{anchor})"
         if self.address:
             kind = "tree" if (self.root / target).is_dir() else "blob"
             return f"[{text}]({self.address}/{kind}/main/{quote(target)})"
         return text
 
-    def claims_source(self, page: str) -> str:
+    def html_source(self, page: str) -> str:
+        """The text of a page in Markdown, which may have HTML in it."""
         return (self.root / page).read_text(encoding="utf-8") if page.endswith(".md") else ""
 
     # --- notebooks ---
