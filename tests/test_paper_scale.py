@@ -28,7 +28,7 @@ TINY = {
     "04": "BAD, GOOD, PRIOR_DRAWS, SHOWN, EACH, FUNCTIONS, SHIFTS = 0.5, 0.14, 8, 5, 3, 8, [1, 2, 3, 4]\n"
     "LAYERS, QUICK_LAYERS = ((4, 4), 8, 5), ((4, 4), 0, 5)\n"
     "HMC = {'chains': 2, 'draws': 4, 'warmup': 10, 'leapfrog_steps': 2, 'initial_steps': 2}\n"
-    "LIGHT = BADLY = FEW = LONG = HMC\n"
+    "LIGHT = BADLY = LONG = HMC\n"
     "DUST = {'labels': 20, 'hidden': 4, 'chains': 2, 'draws': 4, 'warmup': 10, 'leapfrog_steps': 2}",
     "05": "N, NETWORK = 20, {'n': 20, 'width': 4, 'structure': 'kron'}",
     "06": "LABELS, TESTS, DIGITS, SIZES, COUNTS_WHOLE = (16, 400, 410), 16, 120, (40, 60), (16, 32)",
