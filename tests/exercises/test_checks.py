@@ -1,6 +1,8 @@
 """Every exercise of the course: its check tells right from wrong, and its notebook is what its solution makes."""
 
+import ast
 import functools
+import importlib
 import json
 
 import make_exercises
@@ -11,6 +13,7 @@ from exercise_notebooks import ROOT, lessons
 from exercise_rules import problems
 
 from bdlcore.exercises import registered
+from bdlcore.exercises.checks import REDRAWS
 
 EXPECTED_SECONDS = 100
 
@@ -59,6 +62,31 @@ def test_every_check_belongs_to_a_notebook():
     known = {id for _, id in EXERCISES}
     spare = {id: exercise.lesson for id, exercise in registered().items() if id not in known}
     assert not spare, f"registered in bdlcore/exercises/checks/, but in no solutions notebook: {spare}"
+
+
+CHECKS = sorted((ROOT / "bdlcore" / "exercises" / "checks").glob("[a-z]*.py"))
+REDRAWING = [path.stem for path in CHECKS if "REDRAWS" in path.read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("path", CHECKS, ids=lambda path: path.stem)
+def test_no_check_draws_inputs_for_ever(path):
+    """A loop "until all mistakes differ" hangs where they never do: at one seed in 700, in one check, it was so."""
+    loops = [
+        node.lineno for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.While)
+    ]
+    assert not loops, f"{path.name}: while in lines {loops}; use for _ in range(REDRAWS)"
+
+
+@pytest.mark.filterwarnings(
+    "ignore:`torch.jit.script` is deprecated:FutureWarning"
+)  # a solution's way is by torch.func.jvp
+@pytest.mark.parametrize("name", REDRAWING)
+def test_a_check_that_gives_up_drawing_anew_still_accepts_right_answers(name, monkeypatch):
+    module = importlib.import_module(f"bdlcore.exercises.checks.{name}")
+    assert module.REDRAWS == REDRAWS
+    monkeypatch.setattr(module, "REDRAWS", 1)
+    lesson = next(lesson for lesson in LESSONS.values() if lesson.name == name)
+    assert prove_checks.refusals(prove_checks.right_answers(ROOT, lesson), range(3)) == []
 
 
 def test_no_right_answer_was_refused_on_the_many_seeds_of_make_proofs(record_property):

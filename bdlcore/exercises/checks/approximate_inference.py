@@ -10,6 +10,7 @@ import torch
 from ...inference import convergence as diagnostics
 from .._machine import exercise
 from .._trial import Trial
+from . import REDRAWS
 
 
 @exercise(
@@ -96,7 +97,7 @@ def bug_metropolis(answer: object, trial: Trial) -> None:
                 draws.append({"proposal": proposal, "before": before}.get(kept, theta))
         return torch.stack(draws) if draws else torch.empty(0, 2)
 
-    while True:  # until no two rules of acceptance make the same chain
+    for _ in range(REDRAWS):  # until no two rules of acceptance make the same chain
         start, jumps, uniforms = (
             0.3 * trial.randn(2),
             1.5 * trial.randn(T, 2),

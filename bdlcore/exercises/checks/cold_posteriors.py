@@ -9,6 +9,7 @@ import torch
 from ...inference import convergence as diagnostics
 from .._machine import exercise
 from .._trial import Trial
+from . import REDRAWS
 
 
 @exercise(
@@ -67,8 +68,7 @@ def score_of_j_draws(answer: object, trial: Trial) -> None:
 )
 def best_temperature(answer: object, trial: Trial) -> None:
     """Mean and standard error over seeds of the log10 of the best temperature."""
-    n = 0
-    while n < 3:  # until enough seeds have their top inside
+    for _ in range(REDRAWS):  # until enough seeds have their top inside
         n, K = trial.integer(4, 7), trial.integer(6, 9)
         t = (0.25 + 0.35 * trial.rand(K)).cumsum(0) - 2.2
         where = trial.randint(1, K - 1, n)
@@ -78,6 +78,8 @@ def best_temperature(answer: object, trial: Trial) -> None:
         top = scores.argmax(1)
         scores = scores[(top > 0) & (top < K - 1)]
         n = len(scores)
+        if n >= 3:
+            break
     got_mean, got_error = trial.parts(trial.call(answer, 10**t, scores), "the mean", "the standard error")
 
     def parabola(T: torch.Tensor, s: torch.Tensor) -> torch.Tensor:

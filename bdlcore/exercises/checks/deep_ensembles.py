@@ -8,6 +8,7 @@ import torch
 
 from .._machine import exercise
 from .._trial import Trial
+from . import REDRAWS
 
 
 def _one_hot(y: torch.Tensor, classes: int) -> torch.Tensor:
@@ -155,12 +156,12 @@ def multiswag(answer: object, trial: Trial) -> None:
 def disagreement(answer: object, trial: Trial) -> None:
     """Mean pairwise disagreement, against a loop over pairs."""
     M, N, C = trial.integer(4, 6), trial.integer(40, 60), 3
-    spread = 0.0
-    while spread < 1e-3:  # shares are fractions of N: draw until no mistake gives the right number by chance
+    for _ in range(REDRAWS):  # shares are fractions of N: until no mistake gives the right number by chance
         truth, other = trial.randint(0, C, N), trial.randint(0, C, M, N)
         labels = torch.where(trial.rand(M, N) < 0.55, truth, other)
         want, mistakes = _disagreements(labels)
-        spread = torch.stack([want, *mistakes.values()]).sort().values.diff().min()
+        if torch.stack([want, *mistakes.values()]).sort().values.diff().min() >= 1e-3:
+            break
     got = trial.call(answer, labels)
     message = "The share of inputs with different labels, averaged over all pairs of members."
     trial.judge(got, want, mistakes, message)
@@ -214,8 +215,7 @@ def calibration_error(answer: object, trial: Trial) -> None:
         3,
         2 ** trial.integer(3, 4),
     )  # so that edges are exact in floating point
-    nearest = 0.0
-    while nearest < 1e-4:  # where all gaps have one sign, say, a mistake would give the right number
+    for _ in range(REDRAWS):  # where all gaps have one sign, say, a mistake would give the right number
         p = (2.5 * trial.randn(N, C)).softmax(-1)
         p[:3] = torch.eye(C, dtype=torch.float64)  # confidence 1: the last bin
         for n in range(3, 13):  # confidence on an edge: the upper bin
@@ -224,7 +224,8 @@ def calibration_error(answer: object, trial: Trial) -> None:
         y = torch.where(trial.rand(N) < 0.65, p.argmax(-1), trial.randint(0, C, N))
         y[0], y[1] = 0, 2  # one of the certain ones is right, one is wrong
         want, mistakes = _calibrations(p, y, bins)
-        nearest = min(abs(float(value - want)) for values in mistakes.values() for value in values)
+        if min(abs(float(value - want)) for values in mistakes.values() for value in values) >= 1e-4:
+            break
     got = trial.call(answer, p, y, bins)
     if torch.is_tensor(got) or isinstance(got, float):
         finite = trial.tensor(got).isfinite().all()

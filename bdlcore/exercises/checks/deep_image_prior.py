@@ -10,6 +10,7 @@ from ...nets.generators import hourglass
 from ...restoration.quality import psnr
 from .._machine import exercise
 from .._trial import Trial
+from . import REDRAWS
 
 NOISE_STD, BAR = 0.1, 22.0  # of the last exercise; the bar in decibels
 TOO_GOOD = 24.2  # decibels; twelve deeper networks have 23.0, and a quarter of the clean photo mixed in 24.9
@@ -182,7 +183,7 @@ def held_out_stop(answer: object, trial: Trial) -> None:
         size = (pictures - observed).abs().pow(power).mean(2)  # (F, S, H, W)
         return (size * where).sum((2, 3)) / where.sum((1, 2))
 
-    while True:  # until no two rules choose alike
+    for _ in range(REDRAWS):  # until no two rules choose alike
         steps, frames, averages = trial.randint(3, 30, F).cumsum(0), pictures(), pictures()
         error = errors(averages)
         want, joint = error.argmin(0), error.mean(1).argmin().expand(S)

@@ -8,6 +8,7 @@ import torch
 
 from .._machine import exercise
 from .._trial import Trial
+from . import REDRAWS
 
 
 @exercise(
@@ -94,7 +95,7 @@ def minimum_norm(answer: object, trial: Trial) -> None:
 )
 def threshold_width(answer: object, trial: Trial) -> None:
     """The smallest width of two hidden layers with at least n weights and biases."""
-    while True:  # until no two mistakes give the same width
+    for _ in range(REDRAWS):  # until no two mistakes give the same width
         inputs, outputs, hidden = trial.integer(5, 60), trial.integer(2, 10), trial.integer(6, 30)
 
         def count(
@@ -176,7 +177,7 @@ def bug_weight_decay(answer: object, trial: Trial) -> None:
 )
 def choose_the_prior(answer: object, trial: Trial) -> None:
     """The prior std of highest evidence, from the spectrum of the kernel matrix."""
-    while True:  # until no two mistakes choose alike, and none of the best is nearly a draw
+    for _ in range(REDRAWS):  # until no two mistakes choose alike, and none of the best is nearly a draw
         n, noise_std = trial.integer(60, 90), trial.uniform(0.15, 0.4)
         values = 3 * trial.rand(n) ** 3 + 0.01
         stds = torch.linspace(0.3, 9.0, trial.integer(30, 40), dtype=torch.float64)
@@ -231,7 +232,7 @@ def _best(c: torch.Tensor, e: torch.Tensor, complexity: float, sign: float) -> t
 def bug_ensemble_error(answer: object, trial: Trial) -> None:
     """Find the bug: the average error of the members is not the error of their average."""
     S, N, C = 2 * trial.integer(2, 3), trial.integer(150, 200), trial.integer(4, 6)
-    while True:  # until every mistake gives a number of its own
+    for _ in range(REDRAWS):  # until every mistake gives a number of its own
         y = trial.randint(0, C, N)
         f = trial.randn(S, N, C) * torch.exp(1.2 * trial.randn(S, N, 1))  # some are much surer than others
         f[..., torch.arange(N), y] += 1.0

@@ -9,6 +9,7 @@ import torch
 
 from .._machine import exercise
 from .._trial import Trial
+from . import REDRAWS
 
 
 @exercise(
@@ -306,7 +307,9 @@ def within_depth(answer: object, trial: Trial) -> None:
         groups = [correlate(measure[depth == d], error[depth == d]) for d in depths]
         return correlate(measure, error), sum(w * g for w, g in zip(weights, groups)) / sum(weights)
 
-    while True:  # until all mistakes show: no group without a tie or a spread, no correlation near 0
+    for _ in range(
+        REDRAWS
+    ):  # until all mistakes show: each group has ties and a spread, no correlation is near 0
         depth = torch.tensor(depths).repeat_interleave(sizes)[torch.randperm(19, generator=trial.generator)]
         exact = trial.randn(19)
         error = 0.01 * (8 * exact).round() + 0.5  # shares of a test set: some are equal

@@ -10,6 +10,7 @@ import torch
 
 from .._machine import exercise
 from .._trial import Trial
+from . import REDRAWS
 
 Layer = Callable[[torch.Tensor], torch.Tensor]
 
@@ -26,7 +27,7 @@ Layer = Callable[[torch.Tensor], torch.Tensor]
 def softmax_choice_linear(answer: object, trial: Trial) -> None:
     """The prior std that gives the logits of a linear classifier a root mean square std of 1, by bisection."""
     N, D = trial.integer(4, 7), trial.integer(9, 14)
-    while True:  # until no two mistakes give the same number
+    for _ in range(REDRAWS):  # until no two mistakes give the same number
         x = trial.rand(N, D) * (0.1 + trial.rand(N, 1))
         squares = x.square().sum(1)
 
@@ -70,7 +71,7 @@ def softmax_choice_linear(answer: object, trial: Trial) -> None:
 def softmax_choice_hidden(answer: object, trial: Trial) -> None:
     """The same for one hidden layer of ReLU units, by bisection."""
     N, D, H = trial.integer(4, 7), trial.integer(9, 14), trial.integer(3, 8)  # few units: all biases count
-    while True:  # until no two mistakes give the same number
+    for _ in range(REDRAWS):  # until no two mistakes give the same number
         x = trial.rand(N, D) * (0.3 + 2 * trial.rand(N, 1))
         s = float(x.square().sum(1).mean() + 1)
         want = _a_of_hidden(H, s)
@@ -325,7 +326,7 @@ def equivariance_test(answer: object, trial: Trial) -> None:
     H, W = trial.integer(5, 6), trial.integer(7, 8)
     pixels = trial.integer(1, 3)
     roll, pad = functools.partial(torch.roll, dims=3), torch.nn.functional.pad
-    kernel, gain = trial.randn(3, 2, 3, 3), 2 + trial.randn(W)
+    kernel, gain = trial.randn(3, 2, 3, 3), torch.ones(W)
 
     def circular(x: torch.Tensor) -> torch.Tensor:
         return torch.nn.functional.conv2d(pad(x, (1, 1, 1, 1), mode="circular"), kernel.to(x))
@@ -341,8 +342,8 @@ def equivariance_test(answer: object, trial: Trial) -> None:
         return pad(x, (pixels, 0))[..., :W]
 
     for layer in (uneven, zeros):
-        while True:  # until no two mistakes give the same number
-            x = trial.randn(trial.integer(2, 3), 2, H, W)
+        for _ in range(REDRAWS):  # until no two mistakes give the same number
+            x, gain = trial.randn(trial.integer(2, 3), 2, H, W), 2 + trial.randn(W)
             y, moved = layer(x), layer(roll(x, pixels))
             difference = moved - roll(y, pixels)
             want = difference.abs().max()

@@ -10,6 +10,7 @@ import torch
 from ...exact.linear_regression import linear_regression
 from .._machine import exercise
 from .._trial import Trial
+from . import REDRAWS
 
 
 def _regression(trial: Trial, N: int, P: int) -> dict[str, object]:
@@ -155,7 +156,7 @@ def cold_from_tempered(answer: object, trial: Trial) -> None:
 def cold_or_tempered(answer: object, trial: Trial) -> None:
     """One cold and one tempered sampler, in random order, whose temperature is not told."""
     S = 4000
-    while True:
+    for _ in range(REDRAWS):
         data = _regression(trial, 15, 3)
         T = trial.uniform(0.2, 0.45) if trial.index % 2 == 0 else trial.uniform(1.8, 2.6)
         bayes, tempered = linear_regression(**data), linear_regression(**data, likelihood_temperature=T)

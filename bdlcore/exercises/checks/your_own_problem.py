@@ -8,6 +8,7 @@ import torch
 
 from .._machine import exercise
 from .._trial import Trial
+from . import REDRAWS
 
 
 @exercise(
@@ -216,7 +217,7 @@ def abstain(answer: object, trial: Trial) -> None:
 
     error = pattern.double().cumsum(0) / ranks
     want = share(error)
-    while True:
+    for _ in range(REDRAWS):
         confidence, wrong = 0.3 + 0.7 * trial.rand(n), torch.zeros(n, dtype=torch.bool)
         order = confidence.argsort(descending=True)
         wrong[order] = pattern
