@@ -1,4 +1,5 @@
-"""Confidence bounds of a mean, each suited to a kind of quantity, and how likely chance is to reach a threshold.
+"""Confidence bounds of a mean or a median, each suited to a kind of quantity, and how likely chance is to reach a
+threshold.
 
 | bound       | for                       | how                                                                  |
 |-------------|---------------------------|----------------------------------------------------------------------|
@@ -6,13 +7,18 @@
 | `fisher`    | correlations              | the same for artanh r, carried back by tanh: never outside [-1, 1]   |
 | `binomial`  | how often something is so | exact interval of a share (Clopper and Pearson); values are 0 or 1   |
 | `bootstrap` | heavy tails               | means of n values drawn anew, bias and skewness corrected (BCa)      |
+| `median`    | optima found on a grid    | the k-th smallest value and the k-th largest (sign test)             |
 
-`limits(x, tail)` are (lower, upper), each passed by the true mean with probability `tail`. `chances(x, t)` are the
-two one-sided p-values against a mean of t: how likely a mean as large as this one, or larger, would be; and one as
+`limits(x, tail)` are (lower, upper), each passed by the true mean with probability `tail`, and by the true median with
+at most that: k is the largest number for which fewer than k of n fair coins show heads so seldom. `chances(x, t)` are
+the two one-sided p-values against a mean of t: how likely a mean as large as this one, or larger, would be; and one as
 small, or smaller.
 
+A value of -inf or inf is one that lies somewhere down or up there. A mean then has no bound on that side; a median
+needs to know no more of it.
+
 Sources: Fisher (1921), Metron 1; Clopper & Pearson (1934), Biometrika 26; Efron & Tibshirani, An Introduction to the
-Bootstrap (1993), chapter 14.
+Bootstrap (1993), chapter 14; Thompson (1936), Annals of Mathematical Statistics 7, for the median.
 """
 
 from __future__ import annotations
@@ -22,7 +28,7 @@ from typing import Protocol
 
 import numpy as np
 
-__all__ = ["BOUNDS", "Bound"]
+__all__ = ["BOUNDS", "Bound", "chances", "limits", "quantile"]
 
 # |r| = 1 has no finite z: it counts as this, which is further from 0 than any threshold worth claiming
 STRONGEST = 0.995
@@ -30,9 +36,15 @@ RESAMPLES = 9999
 
 
 class Bound(Protocol):
-    """One way to bound a mean. `least` is the number of independent values below which it promises nothing."""
+    """One way to bound the centre of a distribution: its mean, or its median.
+
+    `least` is the number of independent values below which it promises nothing. `clustered` says that it may be
+    given the means of clusters, `open_ended` that it takes values of -inf and inf.
+    """
 
     least: int
+    clustered: bool
+    open_ended: bool
 
     def check(self, x: np.ndarray) -> None:
         """Raises ValueError where the values are of another kind."""
@@ -50,13 +62,19 @@ def mean_and_sd(x: np.ndarray) -> tuple[float, float]:
         return float(x.mean()), float(x.std(ddof=1))
 
 
+def quantile(x: np.ndarray, q: float) -> float:
+    """The value below which a share q lies, or the middle of two such values."""
+    ordered, place = np.sort(x), q * len(x)
+    return float(ordered[math.ceil(place) - 1] + ordered[math.floor(place)]) / 2
+
+
 def certain(mean: float, threshold: float) -> tuple[float, float]:
     """The chances where nothing varies."""
     return float(mean <= threshold), float(mean >= threshold)
 
 
 class StudentT:
-    least = 5
+    least, clustered, open_ended = 5, True, False
 
     def check(self, x: np.ndarray) -> None:
         pass
@@ -79,7 +97,7 @@ class StudentT:
 
 
 class FisherZ:
-    least = 5
+    least, clustered, open_ended = 5, True, False
 
     def check(self, x: np.ndarray) -> None:
         if (np.abs(x) > 1).any():
@@ -97,7 +115,7 @@ class FisherZ:
 
 
 class Binomial:
-    least = 5
+    least, clustered, open_ended = 5, False, False
 
     def check(self, x: np.ndarray) -> None:
         if not np.isin(x, (0, 1)).all():
@@ -122,7 +140,7 @@ class Binomial:
 
 
 class Bootstrap:
-    least = 10
+    least, clustered, open_ended = 10, True, False
 
     def check(self, x: np.ndarray) -> None:
         pass
@@ -161,9 +179,48 @@ class Bootstrap:
         )
 
 
+class Median:
+    least, clustered, open_ended = 5, False, True
+
+    def check(self, x: np.ndarray) -> None:
+        pass
+
+    def limits(self, x: np.ndarray, tail: float) -> tuple[float, float]:
+        from scipy.stats import binom
+
+        ordered = np.sort(x)
+        k = int((binom.cdf(np.arange(len(x)), len(x), 0.5) <= tail).sum())
+        return (float(ordered[k - 1]), float(ordered[-k])) if k else (-math.inf, math.inf)
+
+    def chances(self, x: np.ndarray, threshold: float) -> tuple[float, float]:
+        from scipy.stats import binom
+
+        counts = (x > threshold).sum(), (x < threshold).sum()
+        return tuple(float(binom.sf(count - 1, len(x), 0.5)) for count in counts)
+
+
 BOUNDS: dict[str, Bound] = {
     "t": StudentT(),
     "fisher": FisherZ(),
     "binomial": Binomial(),
     "bootstrap": Bootstrap(),
+    "median": Median(),
 }
+
+
+def limits(way: Bound, lows: np.ndarray, highs: np.ndarray, tail: float) -> tuple[float, float]:
+    """(lower, upper) as `way.limits` has them, where a value lies between its low and its high."""
+    lower = way.limits(lows, tail)[0] if _enough(way, lows) else -math.inf
+    upper = way.limits(highs, tail)[1] if _enough(way, highs) else math.inf
+    return lower, upper
+
+
+def chances(way: Bound, lows: np.ndarray, highs: np.ndarray, threshold: float) -> tuple[float, float]:
+    """The two p-values of `way.chances`, where a value lies between its low and its high."""
+    large = way.chances(lows, threshold)[0] if _enough(way, lows) else 1.0
+    small = way.chances(highs, threshold)[1] if _enough(way, highs) else 1.0
+    return large, small
+
+
+def _enough(way: Bound, x: np.ndarray) -> bool:
+    return way.open_ended or bool(np.isfinite(x).all())

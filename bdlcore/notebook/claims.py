@@ -1,9 +1,9 @@
 """State what a lesson measured, with a verdict that is computed from the numbers and never passed in.
 
-A **claim** is an inequality about the mean of independent values, such as "averaging gains more than 0 nats". It says
-what makes them independent: what *varies* from one to the next (the data set, the split of one data set, the start of
-the network), and what stays. With `lower` and `upper` the bounds that the true mean passes with a chance of 5 % each
-(2.5 % for `between`), computed as `bounds` says:
+A **claim** is an inequality about the mean of independent values, such as "averaging gains more than 0 nats", or about
+their median. It says what makes them independent: what *varies* from one to the next (the data set, the split of one
+data set, the start of the network), and what stays. With `lower` and `upper` the bounds that the true mean passes with
+a chance of 5 % each (2.5 % for `between`), computed as `bounds` says:
 
 | asked for            | holds                          | contradicted               |
 |----------------------|--------------------------------|----------------------------|
@@ -18,7 +18,8 @@ posterior whose chains have an R-hat beyond the lesson's own line is **not mixed
 Where two things vary, such as photos and, for each, the start of the network, the values come in *clusters*. The mean
 is that of the clusters' means, and the bound is that of these means: with as many values in every cluster this is the
 interval of the mixed model with one random effect. A value at the end of its grid is known only to lie there or
-beyond: it leaves the mean without a bound on that side, and it never counts as inside an interval.
+beyond: it leaves the mean without a bound on that side, and it never counts as inside an interval. The median has a
+bound as long as few enough values are so.
 
 The line is shown in the notebook, and the record behind it is stored as JSON in the same output, from which
 `stored_claims` reads it back, checking the verdict against the values.
@@ -42,7 +43,7 @@ from typing import Any
 import numpy as np
 
 from .._support import environment
-from .bounds import BOUNDS, mean_and_sd
+from .bounds import BOUNDS, chances, limits, mean_and_sd, quantile
 
 __all__ = ["Claim", "claim", "combined", "stored_claims"]
 
@@ -74,12 +75,13 @@ class Claim:
     """One measured claim: what was claimed, the numbers, and what they say about it.
 
     `varies` and `fixed` are the unit of replication, `clusters` the values' clusters (None: each value is one).
-    `lower` and `upper` are the two confidence bounds of the mean that the verdict used, None where values at the
-    end of their grid leave none. `sd` is the spread of the independent values, which are the clusters' means where
-    there are clusters; `sd_within` is then the spread inside them. `share` is the share of independent values that
-    are on the claimed side by themselves. `p` is the chance of a mean as far on its side of the threshold, or
-    farther, if the true mean were on the threshold: below 0.05 where the bounds decide. `seed_shift` and `scale`
-    are those of `setup` at the time of the run.
+    `lower` and `upper` are the two confidence bounds that the verdict used, None where values at the end of their
+    grid leave none: of the mean, or of the median where `bound` says so. `sd` is the spread of the independent
+    values, which are the clusters' means where there are clusters; `sd_within` is then the spread inside them.
+    `share` is the share of independent values that are on the claimed side by themselves. `p` is the chance of a
+    mean as far on its side of the threshold, or farther, if the true mean were on the threshold (a median
+    likewise): below 0.05 where the bounds decide. `seed_shift` and `scale` are those of `setup` at the time of the
+    run.
     """
 
     name: str
@@ -122,15 +124,32 @@ class Claim:
 
     @property
     def number(self) -> str:
-        """The mean with the spread of the independent values, for example `0.213 ± 0.041 nats`."""
+        """The mean with the spread of the independent values, for example `0.213 ± 0.041 nats`.
+
+        Of a claim about the median it and the quartiles: `median 0.21 (quartiles 0.18 and 0.24) nats`.
+        """
         unit = f" {self.unit}" if self.unit else ""
+        if self.bound == "median":
+            return f"{self._quartiles()}{unit}"
         sign = {(True, False): "≤ ", (False, True): "≥ "}.get((self.lower is None, self.upper is None), "")
         if self.sd == 0:
             return f"{sign}{_digits(self.mean, 4)}{unit} every time"
-        decimals = 1 - math.floor(math.log10(self.sd))  # two digits of the spread
-        if 0 <= decimals <= 6 and abs(self.mean) < 1e6:
+        decimals = _decimals(self.sd)
+        if decimals is not None and abs(self.mean) < 1e6:
             return f"{sign}{self.mean:.{decimals}f} ± {self.sd:.{decimals}f}{unit}"
         return f"{sign}{_digits(self.mean, 3)} ± {_digits(self.sd, 2)}{unit}"
+
+    def _quartiles(self) -> str:
+        """The median and the quartiles, with `≤` or `≥` before what may lie anywhere beyond."""
+        x, edges = np.array(self.values), self.at_edge or [""] * len(self.values)
+        quarters = [[quantile(each, q) for q in (0.25, 0.5, 0.75)] for each in (x, *_reach(x, edges))]
+        decimals = _decimals((quarters[0][2] - quarters[0][0]) / 2)
+        first, median, third = (
+            ("≤ " if low == -math.inf else "≥ " if high == math.inf else "")
+            + (_digits(q) if decimals is None else f"{q:.{decimals}f}")
+            for q, low, high in zip(*quarters, strict=True)
+        )
+        return f"median {median} (quartiles {first} and {third})"
 
     @property
     def replication(self) -> str:
@@ -243,8 +262,9 @@ class Claim:
     def _sentence(self) -> str:
         regime = f" [{self.regime}]" if self.regime else ""
         caveats = f" · {self.caveats}" if self.caveats else ""
+        summary = "" if self.bound == "median" else "mean ± sd of "
         return (
-            f"{self.statement}{regime} · {self.quantity}: {self.number} (mean ± sd of {self.replication}; "
+            f"{self.statement}{regime} · {self.quantity}: {self.number} ({summary}{self.replication}; "
             f"{self.favourable} of {self.independent} on the claimed side) · {self.evidence}{caveats}"
         )
 
@@ -288,7 +308,7 @@ def claim(
         statement: what is claimed, as a sentence a reader understands without the code.
         values: finite numbers, one per seed.
         quantity: what the numbers are, for example "test log-likelihood, average minus best single".
-        above, below, between: the claim about the mean, exactly one of them; see the module's table.
+        above, below, between: the claim about the mean or median, exactly one of them; see the module's table.
         seeds: what tells the values apart, in the same order and all different (inside a cluster): the seeds that
             gave them, or names, such as those of photos.
         varies: what is another one for each value, one or more of "data set" (fresh draws from where data come
@@ -297,7 +317,8 @@ def claim(
         fixed: what stays although a reader might think that it varies, for example "the same 1,797 images".
         clusters: where two things vary, one label per value. `varies` then names what differs between clusters
             first, and after it what differs inside them; values of equal labels count as one.
-        bound: "t", "fisher" for correlations, "binomial" for values of 0 and 1, "bootstrap" for heavy tails; see
+        bound: "t", "fisher" for correlations, "binomial" for values of 0 and 1, "bootstrap" for heavy tails; "median"
+            for a claim about the median, which values at the end of their grid do not stop; see
             `bdlcore.notebook.bounds`.
         rhat: R-hat of the chains behind the values; the worst counts.
         rhat_limit: the lesson's line, above which its chains have not mixed; with `rhat`.
@@ -473,8 +494,8 @@ def _measure(
         raise ValueError(f"bound must be one of {', '.join(BOUNDS)}; got {bound!r}.")
     way = BOUNDS[bound]
     way.check(x)
-    if bound == "binomial" and clusters:
-        raise ValueError("bound='binomial' is for independent values; with clusters use 't' or 'bootstrap'.")
+    if clusters and not way.clustered:
+        raise ValueError(f"bound={bound!r} is for independent values; with clusters use 't' or 'bootstrap'.")
 
     x_given, edges_given, sd_within = x, edges, None
     if clusters:
@@ -486,30 +507,20 @@ def _measure(
     if not (math.isfinite(mean) and math.isfinite(sd)):
         raise ValueError("values are too large to take their mean and spread. Rescale them.")
 
-    unbounded = [any(edge in (side, "both") for edge in edges) for side in ("low", "high")]
+    lows, highs = _reach(x, edges)
     tail = ERROR_RATE / (2 if rule == "between" else 1)
-    lower, upper = (
-        None if free else limit for free, limit in zip(unbounded, way.limits(x, tail), strict=True)
-    )
-    least, most = (-math.inf if lower is None else lower), (math.inf if upper is None else upper)
-    may_be_lower = np.array([edge in ("low", "both") for edge in edges])
-    may_be_higher = np.array([edge in ("high", "both") for edge in edges])
-
-    def chances(t: float) -> tuple[float, float]:
-        """The two p-values against t; 1 on a side without a bound."""
-        return tuple(1.0 if free else p for free, p in zip(unbounded, way.chances(x, t), strict=True))
-
+    lower, upper = limits(way, lows, highs, tail)
     if rule == "between":
         lo, hi = threshold
-        holds, contradicted = lo < least and most < hi, most < lo or least > hi
-        good = (x > lo) & (x < hi) & ~may_be_lower & ~may_be_higher
-        (above_lo, below_lo), (above_hi, below_hi) = chances(lo), chances(hi)
+        holds, contradicted = lo < lower and upper < hi, upper < lo or lower > hi
+        good = (lows > lo) & (highs < hi)
+        (above_lo, below_lo), (above_hi, below_hi) = (chances(way, lows, highs, t) for t in threshold)
         p = min(1.0, 2 * min(max(above_lo, below_hi), below_lo, above_hi))
     else:
-        over, under = least > threshold, most < threshold
+        over, under = lower > threshold, upper < threshold
         holds, contradicted = (over, under) if rule == "above" else (under, over)
-        good = (x > threshold) & ~may_be_lower if rule == "above" else (x < threshold) & ~may_be_higher
-        p = min(chances(threshold))
+        good = lows > threshold if rule == "above" else highs < threshold
+        p = min(chances(way, lows, highs, threshold))
     verdict = "holds" if holds else "contradicted" if contradicted else "not shown"
     if len(x) < way.least:
         verdict = "observation"
@@ -536,8 +547,8 @@ def _measure(
         mean=mean,
         sd=sd,
         sd_within=sd_within,
-        lower=lower,
-        upper=upper,
+        lower=lower if math.isfinite(lower) else None,
+        upper=upper if math.isfinite(upper) else None,
         share=float(good.mean()),
         p=p,
         verdict=verdict,
@@ -559,6 +570,12 @@ def _by_cluster(
     freedom = len(x) - len(members)
     squares = sum(np.square(x[index] - x[index].mean()).sum() for index in members.values())
     return means, tuple(found), math.sqrt(squares / freedom) if freedom else 0.0
+
+
+def _reach(x: np.ndarray, edges: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """How low and how high each true value may lie: without end where it was found at the end of its grid."""
+    low, high = (np.array([edge in (side, "both") for edge in edges]) for side in ("low", "high"))
+    return np.where(low, -math.inf, x), np.where(high, math.inf, x)
 
 
 def _rule(above: Any, below: Any, between: Any) -> tuple[str, float | tuple[float, float]]:
@@ -670,6 +687,12 @@ def _lesson(path: str) -> str:
     parts = notebook.with_suffix("").parts
     trees = [i for i, part in enumerate(parts[:-1]) if part == "lessons"]
     return "/".join(parts[trees[-1] + 1 :] if trees else parts[-1:])
+
+
+def _decimals(spread: float) -> int | None:
+    """How many decimals show two digits of a spread; None where that is no way to write the number."""
+    decimals = 1 - math.floor(math.log10(spread)) if spread > 0 else -1
+    return decimals if 0 <= decimals <= 6 else None
 
 
 def _digits(x: float, digits: int = 3) -> str:

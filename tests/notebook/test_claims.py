@@ -132,6 +132,61 @@ def test_bootstrap_follows_a_skewed_tail_and_needs_ten_values():
     assert measured([2.0] * 10, above=0, bound="bootstrap").lower == 2.0
 
 
+@pytest.mark.parametrize("n", [5, 8, 50])
+def test_median_verdicts_are_those_of_the_sign_test(n):
+    found = set()
+    for seed in range(60):
+        values = (
+            np.random.default_rng(seed).normal(0.5, 1.0, n).round(1)
+        )  # with ties, and values on the threshold
+        greater = stats.binomtest(int((values > 0).sum()), n, 0.5, alternative="greater").pvalue
+        less = stats.binomtest(int((values < 0).sum()), n, 0.5, alternative="greater").pvalue
+        verdict = "holds" if greater <= 0.05 else "contradicted" if less <= 0.05 else "not shown"
+        result = measured(values, above=0.0, bound="median")
+        assert (result.verdict, result.p) == (verdict, pytest.approx(min(greater, less), rel=1e-12))
+        found.add(verdict)
+    assert len(found) > 1
+
+
+def test_median_bounds_are_the_order_statistics_of_the_tables():
+    """Of 50 coins at most 17 show heads with a chance of 0.016, at most 18 with 0.032, at most 19 with 0.059."""
+    values = np.random.default_rng(0).permutation(50) + 1.0
+    one_sided, two_sided = (
+        measured(values, bound="median", **rule) for rule in ({"above": 0}, {"between": (0, 60)})
+    )
+    assert (one_sided.lower, one_sided.upper) == (19, 32)
+    assert (two_sided.lower, two_sided.upper) == (18, 33)
+    assert measured(values[:5], between=(0, 60), bound="median").lower is None  # too few for 2.5 %
+
+
+def test_the_median_takes_values_at_the_end_of_their_grid_as_they_are():
+    """Ends on both sides leave a mean without bounds; a sixth of them on each side cannot move the median's."""
+    values = np.linspace(0.1, 1.0, 30)
+    ends = ["low"] * 5 + [""] * 20 + ["high"] * 5
+    for rule in ({"above": 0.3}, {"below": 0.8}, {"between": (0.3, 0.8)}):
+        assert measured(values, at_edge=ends, **rule).verdict == "not shown"
+        result = measured(values, at_edge=ends, bound="median", **rule)
+        free = measured(values, bound="median", **rule)
+        assert (result.verdict, result.lower, result.upper) == ("holds", free.lower, free.upper)
+        assert result.p == free.p < 0.05
+        assert Claim.from_record(result.record()) == result
+    assert (
+        measured(values, at_edge=["both"] * 11 + [""] * 19, above=0.0, bound="median").verdict == "not shown"
+    )
+
+
+def test_a_median_is_shown_with_its_quartiles_and_what_lies_beyond():
+    values = [-2.0, -2.0, -2.0, -1.0, 0.5, 0.25, 0.75]
+    result = measured(values, below=1, bound="median", at_edge=["low", "low", "low", "", "", "", ""])
+    assert result.number == "median -1.0 (quartiles ≤ -2.0 and 0.5)"
+    assert "(7 values, each with its own data set; 7 of 7 on the claimed side)" in str(result)
+    assert "95 % upper bound (median) 0.75 < 1" in result.evidence
+    assert (
+        measured([-2.0] * 6, below=0, bound="median", at_edge=["low"] * 6).number
+        == "median ≤ -2 (quartiles ≤ -2 and ≤ -2)"
+    )
+
+
 @pytest.mark.parametrize("bound", ["t", "fisher", "bootstrap"])
 def test_ninety_five_of_a_hundred_bounds_hold(bound):
     """Each one-sided bound misses the true mean in 5 % of trials, here to within five standard errors and the
@@ -149,7 +204,7 @@ def test_ninety_five_of_a_hundred_bounds_hold(bound):
 @pytest.mark.parametrize(
     "rule", [{"above": 0.0}, {"below": 0.1}, {"between": (-0.2, 0.5)}, {"between": (0.3, 0.9)}]
 )
-@pytest.mark.parametrize("bound", ["t", "fisher"])
+@pytest.mark.parametrize("bound", ["t", "fisher", "median"])
 def test_bounds_decide_exactly_where_p_is_below_five_percent(rule, bound):
     found = set()
     for seed in range(60):
@@ -370,7 +425,7 @@ def test_values_may_be_any_row_of_numbers(values):
         ({"clusters": [0, 1], "varies": ("photo", "sampler")}, "6 values for 2 clusters"),
         ({"clusters": [0.5] * 6, "varies": ("photo", "sampler")}, "clusters must be a list of whole numbers"),
         ({"clusters": ["a"] * 6, "varies": ("photo", "sampler")}, "at least 2 .* got 1 clusters"),
-        ({"bound": "normal"}, "bound must be one of t, fisher, binomial, bootstrap; got 'normal'"),
+        ({"bound": "normal"}, "bound must be one of t, fisher, binomial, bootstrap, median; got 'normal'"),
         ({"bound": "fisher", "values": [0, 0, 0, 0, 0, 1.5]}, r"lie in \[-1, 1\]"),
         ({"bound": "binomial"}, "a 0 or a 1 for each value"),
         (
