@@ -89,6 +89,23 @@ def test_a_check_that_gives_up_drawing_anew_still_accepts_right_answers(name, mo
     assert prove_checks.refusals(prove_checks.right_answers(ROOT, lesson), range(3)) == []
 
 
+@pytest.mark.parametrize(
+    "id, seed, what",
+    [
+        ("correlation-length", 193, "the correlation of the last input is above a half by chance"),
+        (
+            "equivariance-test",
+            237,
+            "neighbouring gains differ so much that no images tell two mistakes apart",
+        ),
+    ],
+)
+def test_right_answers_on_seeds_that_were_refused_once(id, seed, what):
+    lesson = next(lesson for lesson in LESSONS.values() if registered()[id].lesson == lesson.name)
+    answers = [answer for answer in prove_checks.right_answers(ROOT, lesson) if answer[0] == id]
+    assert len(answers) > 2 and prove_checks.refusals(answers, [seed]) == [], what
+
+
 def test_no_right_answer_was_refused_on_the_many_seeds_of_make_proofs(record_property):
     rows = json.loads((ROOT / prove_checks.PROOFS).read_text(encoding="utf-8"))["lessons"]
     record_property("summary", prove_checks.right_table(rows))

@@ -60,10 +60,11 @@ def correlation_length(answer: object, trial: Trial) -> None:
     trial.expect_shape(correlation, (N,), "One correlation for each input is asked for.")
     trial.expect_close(correlation, want, "These are not the correlations over draws.", also=also, scale=1.0)
     first, above = int((want < 0.5).nonzero()[0]), want >= 0.5
+    last = int(above.nonzero()[-1])  # by chance that of the last input may be above, too
     mistakes = {
         "Take the *first* input whose correlation is below ½; further on it may rise again.": (
-            x[int(above.nonzero()[-1]) + 1] - x[0],
-            x[int(above.nonzero()[-1])] - x[0],
+            x[min(last + 1, N - 1)] - x[0],
+            x[last] - x[0],
             x[int(above.sum())] - x[0],
         ),
         "That is how often the correlation is above ½; the length is a distance.": float(above.sum()),
