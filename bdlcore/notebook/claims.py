@@ -126,7 +126,7 @@ class Claim:
     def number(self) -> str:
         """The mean with the spread of the independent values, for example `0.213 ± 0.041 nats`.
 
-        Of a claim about the median it and the quartiles: `median 0.21 (quartiles 0.18 and 0.24) nats`.
+        Of a claim about the median it and the quartiles: `median 0.21, quartiles 0.18 and 0.24 nats`.
         """
         unit = f" {self.unit}" if self.unit else ""
         if self.bound == "median":
@@ -149,7 +149,7 @@ class Claim:
             + (_digits(q) if decimals is None else f"{q:.{decimals}f}")
             for q, low, high in zip(*quarters, strict=True)
         )
-        return f"median {median} (quartiles {first} and {third})"
+        return f"median {median}, quartiles {first} and {third}"
 
     @property
     def replication(self) -> str:

@@ -178,12 +178,12 @@ def test_the_median_takes_values_at_the_end_of_their_grid_as_they_are():
 def test_a_median_is_shown_with_its_quartiles_and_what_lies_beyond():
     values = [-2.0, -2.0, -2.0, -1.0, 0.5, 0.25, 0.75]
     result = measured(values, below=1, bound="median", at_edge=["low", "low", "low", "", "", "", ""])
-    assert result.number == "median -1.0 (quartiles ≤ -2.0 and 0.5)"
+    assert result.number == "median -1.0, quartiles ≤ -2.0 and 0.5"
     assert "(7 values, each with its own data set; 7 of 7 on the claimed side)" in str(result)
     assert "95 % upper bound (median) 0.75 < 1" in result.evidence
     assert (
         measured([-2.0] * 6, below=0, bound="median", at_edge=["low"] * 6).number
-        == "median ≤ -2 (quartiles ≤ -2 and ≤ -2)"
+        == "median ≤ -2, quartiles ≤ -2 and ≤ -2"
     )
 
 
