@@ -98,6 +98,8 @@ def test_a_check_that_gives_up_drawing_anew_still_accepts_right_answers(name, mo
             237,
             "neighbouring gains differ so much that no images tell two mistakes apart",
         ),
+        ("bias-variance", 641, "bias and variance agree to five digits, in either order"),
+        ("noise-with-a-prior", 500, "log densities cancel, and a part of the sum is exact to float32 only"),
     ],
 )
 def test_right_answers_on_seeds_that_were_refused_once(id, seed, what):

@@ -10,7 +10,7 @@ from ...nets.generators import hourglass
 from ...restoration.quality import psnr
 from .._machine import exercise
 from .._trial import Trial
-from . import REDRAWS
+from . import REDRAWS, swapped
 
 NOISE_STD, BAR = 0.1, 22.0  # of the last exercise; the bar in decibels
 TOO_GOOD = 24.2  # decibels; twelve deeper networks have 23.0, and a quarter of the clean photo mixed in 24.9
@@ -355,7 +355,7 @@ def honest_pixels(answer: object, trial: Trial) -> None:
     want, other = (rms(error) / rms(std), within(std)), (rms(error) / rms(other), within(other))
     got = trial.call(answer, draws, reference, noise_std)
     ratio, share = trial.parts(got, "ratio", "share within two std")
-    if trial.is_close(ratio, want[1]) and trial.is_close(share, want[0]):
+    if swapped(trial, (ratio, share), want):
         trial.fail("Both are right, in another order: first the ratio, then the share.")
     mistakes = {
         "The ratio is upside down: error over std. A ratio above 1 means *too sure*.": 1 / want[0],

@@ -8,7 +8,7 @@ import torch
 
 from .._machine import exercise
 from .._trial import Trial
-from . import REDRAWS
+from . import REDRAWS, swapped
 
 
 @exercise(
@@ -273,7 +273,7 @@ def bias_variance(answer: object, trial: Trial) -> None:
     bias, variance, error = trial.parts(
         trial.call(answer, f, truth, members), "squared bias", "variance", "error of the average"
     )
-    if trial.is_close(bias, right_variance) and trial.is_close(variance, right_bias):
+    if swapped(trial, (bias, variance), (right_bias, right_variance)):
         trial.fail("The first two are in the wrong order: the squared bias first, then the variance.")
     mistakes = {
         "That is the whole squared error of a single model: average the models before you subtract the truth.": (

@@ -9,7 +9,7 @@ import torch
 
 from .._machine import exercise
 from .._trial import Trial
-from . import REDRAWS
+from . import REDRAWS, swapped
 
 
 @exercise(
@@ -321,7 +321,7 @@ def within_depth(answer: object, trial: Trial) -> None:
     stops = "A depth between the smallest and the largest may not occur; average over those that do."
     got = trial.call(answer, measure, error, depth, stops=stops)
     got_pooled, got_within = trial.parts(got, "pooled", "within")
-    if trial.is_close(got_pooled, within) and trial.is_close(got_within, pooled):
+    if swapped(trial, (got_pooled, got_within), (pooled, within)):
         trial.fail("Both are right, in the wrong order: pooled first.")
     if trial.is_close(got_pooled, pooled) and trial.tensor(got_within).isnan().any():
         trial.fail(stops)

@@ -10,7 +10,7 @@ import torch
 
 from .._machine import exercise
 from .._trial import Trial
-from . import REDRAWS
+from . import REDRAWS, swapped
 
 Layer = Callable[[torch.Tensor], torch.Tensor]
 
@@ -149,7 +149,7 @@ def two_shares(answer: object, trial: Trial) -> None:
     names = "probability share", "arg-max share"
     got = trial.parts(trial.call(answer, logits), *names)
     want = share(p), share(votes)
-    if trial.is_close(got[0], want[1]) and trial.is_close(got[1], want[0]):
+    if swapped(trial, got, want):
         trial.fail("The two are swapped: probability share first, then arg-max share.")
     wrong_axis = logits.softmax(1)
     mistakes = {

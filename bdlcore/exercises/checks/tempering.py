@@ -10,7 +10,7 @@ import torch
 from ...exact.linear_regression import linear_regression
 from .._machine import exercise
 from .._trial import Trial
-from . import REDRAWS
+from . import REDRAWS, swapped
 
 
 def _regression(trial: Trial, N: int, P: int) -> dict[str, object]:
@@ -403,7 +403,7 @@ def what_temperature_repairs(answer: object, trial: Trial) -> None:
     def total(noise: float) -> torch.Tensor:
         return (f_std**2 + noise**2).sqrt()
 
-    if trial.is_close(got[1], total(true)) and trial.is_close(got[2], total(assumed)):
+    if swapped(trial, got[1:], (total(assumed), total(true))):
         trial.fail("The two standard deviations are swapped: tempered first, then repaired.")
 
     def of_any_std(name: str, noise: float) -> dict[str, torch.Tensor]:
