@@ -83,9 +83,9 @@ def _short_runs(
     while True:
         part = {name: max(low, round(share * settings[name])) for name, low in least.items()}
         twice = []
-        for _ in range(
-            2 if costs else 3
-        ):  # the first run of all loads data and libraries, and does not count
+        if not costs:  # the first run of all loads data and libraries, and does not count
+            experiment.run({**settings, **part}, cell, device)
+        for _ in range(2):
             with Cost(device) as cost:
                 experiment.run({**settings, **part}, cell, device)
             twice.append(cost)

@@ -204,6 +204,25 @@ def test_estimates_follow_how_the_cost_grows():
     assert 0.44 / 2 < found.cpu_seconds < 0.44 * 2
 
 
+def test_an_estimate_leaves_out_the_time_of_loading_however_long_it_is(monkeypatch):
+    """Counted in, as the cubic cost of a share of a hundredth, half a minute of decoding images became years."""
+    monkeypatch.setattr(estimate, "FIRST_ENOUGH", 0.3)
+    loaded = []
+
+    def run(settings, cell, device):
+        until = time.process_time() + (0.0 if loaded else 0.5) + 0.2 * (settings["n"] / 100) ** 3
+        loaded.append(settings["n"])
+        while time.process_time() < until:
+            pass
+        return []
+
+    experiment = counting([], sizes={"n": 100, "widths": [1], "seeds": [0]})
+    for name, value in {"run": run, "seconds": (0, 3), "scaled": {"n": 10}}.items():
+        object.__setattr__(experiment, name, value)
+    found = estimate.estimate(experiment, "tiny", CPU, experiment.cells("tiny"), enough=0.05)
+    assert loaded[0] == 10 and found.cpu_seconds < 1
+
+
 def test_an_estimate_is_near_what_a_run_takes(tmp_path):
     experiment = experiments.load("collapse")
     larger = dict(experiment.settings("tiny")) | {"draws": 1000, "stds": [1.0]}
