@@ -25,7 +25,7 @@ from bdlcore.notebook.claims import DECIDED, ERROR_RATE, SYMBOLS, Claim, stored_
 VERDICTS = ("holds", "not shown", "contradicted", "not mixed", "observation")
 FAILURES_FIRST = ("contradicted", "not shown", "not mixed", "observation", "holds")
 MEANINGS = {
-    "holds": "the 95 % bound of the mean is on the claimed side",
+    "holds": "the 95 % bound of the mean (or median) is on the claimed side",
     "not shown": "the values do not decide it",
     "contradicted": "the bound is on the other side",
     "not mixed": "it is about a posterior, and R-hat of the chains behind it is above the lesson's line",

@@ -246,7 +246,7 @@ def run_set(path: Path, number: int) -> dict | None:
 
 def table(rows: Iterable[tuple[Claim, Confirmed | None]]) -> str:
     """The least stable claims first, as a Markdown table, which reads well in a terminal too."""
-    head = ("claim", "in the lesson", "over all values", "same in", "mean ± sd", "lesson")
+    head = ("claim", "in the lesson", "over all values", "same in", "measured", "lesson")
     known = [(claim, found) for claim, found in rows if found]
     body = [
         (
