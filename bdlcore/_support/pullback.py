@@ -7,7 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-Pullback = Callable[[Tensor], Tensor]  # of a tensor of its own, which the caller may overwrite
+Pullback = Callable[[Tensor], Tensor]
+PullbackAt = Callable[[Tensor], tuple[Tensor, Pullback]]  # of inputs, at weights that are given already
 
 
 def pullback_by_autograd(

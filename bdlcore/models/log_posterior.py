@@ -15,6 +15,23 @@ from .reading import Data, Reader, is_read
 from .stack import float_like
 
 Temperature = float | Tensor
+_KEPT = 2  # places for weights: chunks of a stack have one length, and the last one another
+
+
+class _Place:
+    """Memory for the weights of S rows, and the pullback there: what every gradient of a run needs anew, made once."""
+
+    @torch.inference_mode(False)  # or it could not be written to again outside inference mode
+    def __init__(self, model: Model, theta: Tensor):
+        self.scale, self.mean = model.layout.scale(theta), model.layout.mean(theta)
+        self.weights = torch.empty(theta.shape, dtype=theta.dtype, device=theta.device)
+        self.pullback = model.pullback_at(self.weights)
+
+    def put(self, theta: Tensor) -> None:
+        """Make the weights those of theta (S, D)."""
+        torch.mul(theta, self.scale, out=self.weights)
+        if self.mean is not None:
+            self.weights.add_(self.mean)
 
 
 class LogPosterior:
@@ -61,6 +78,7 @@ class LogPosterior:
         self.chunk_chosen = chunk_size is None
         self.chunk_size = model.chunk_size(x) if chunk_size is None else chunk_size
         validate.count("chunk_size", self.chunk_size)
+        self._places: dict[tuple[int, torch.dtype], _Place] = {}  # copies at other temperatures share them
 
     def _set(self, temperature: Temperature, likelihood_temperature: Temperature) -> None:
         self.temperature, self.likelihood_temperature = (
@@ -119,7 +137,7 @@ class LogPosterior:
     def _evaluate(self, theta: Tensor, with_prior: bool, with_value: bool = True) -> tuple[Tensor, Tensor]:
         """The density, which means nothing without `with_value`, and its gradient."""
         T_lik = self.likelihood_temperature
-        if 0 < len(theta) <= self.chunk_size:
+        if 0 < theta.shape[0] <= self.chunk_size:
             return self._pass(theta, T_lik, with_prior, with_value)
         value, gradient = theta.new_empty(len(theta)), torch.empty_like(theta)
         for start in range(0, len(theta), self.chunk_size):
@@ -132,27 +150,36 @@ class LogPosterior:
         self, theta: Tensor, T_lik: Temperature, with_prior: bool, with_value: bool
     ) -> tuple[Tensor, Tensor]:
         """`_evaluate` of one chunk, the data in as few parts as fit."""
-        model, layout = self.model, self.model.layout
-        weights, scale = layout.weights(theta), layout.scale(theta)
-        value, gradient = theta.new_zeros(len(theta)), None
+        model, place = self.model, self._place(theta)
+        place.put(theta)
+        value, gradient = theta.new_zeros(theta.shape[0]), None
         for x, y in self._parts(model.data_per_pass(self.x)):
-            f, pull = model.pullback(weights, x)
+            f, pull = place.pullback(x)
             if with_value:
                 value = value + _divide(model.likelihood.log_prob(f, y).sum(1), T_lik)
             pulled = pull(_divide(model.likelihood.slope(f, y), T_lik))
-            if gradient is not None:
-                gradient.addcmul_(pulled, scale)
-            else:  # of large stacks new memory costs more than the arithmetic
-                gradient = pulled.mul_(scale) if pulled.is_contiguous() else pulled * scale
+            if gradient is None:
+                gradient = pulled * place.scale
+            else:
+                gradient.addcmul_(pulled, place.scale)
         if with_prior:
             if with_value:
                 value += model.log_prior(theta)
             model.add_prior_slope(gradient, theta)
         return value, gradient
 
+    def _place(self, theta: Tensor) -> _Place:
+        """For rows like theta (S, D)."""
+        key = theta.shape[0], theta.dtype
+        if key not in self._places:
+            while len(self._places) >= _KEPT:
+                self._places.pop(next(iter(self._places)))
+            self._places[key] = _Place(self.model, theta)
+        return self._places[key]
+
     def _parts(self, n: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The data, n at a time."""
-        if n >= len(self.x):
+        if n >= self.x.shape[0]:
             return iter([(self.x, self.y)])
         return zip(self.x.split(n), self.y.split(n), strict=True)
 

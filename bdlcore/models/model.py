@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from .._support import memory, validate
-from .._support.pullback import Pullback
+from .._support.pullback import Pullback, PullbackAt
 from .._support.randomness import RowRandom
 from ..likelihoods.protocol import Likelihood
 from ..nets.frozen import Split, Trainable, split
-from ..nets.protocol import check_module, stacked, with_constants
+from ..nets.protocol import check_module, pullback_at, stacked, with_constants
 from .priors import GaussianPrior
 from .stack import Layout, Stack, check_stack, float_like
 
@@ -141,6 +141,13 @@ class Model:
     def pullback(self, weights: Tensor, x: Tensor) -> tuple[Tensor, Pullback]:
         """f (S, N, C) for weights (S, D), and the map from g (S, N, C) to the gradient of sum(g * f), (S, D)."""
         return self._stacked.pullback(weights, x)
+
+    def pullback_at(self, weights: Tensor) -> PullbackAt:
+        """x -> `pullback` at a tensor of weights whose values may change between calls.
+
+        What a call returns holds until the next call.
+        """
+        return pullback_at(self._stacked, weights)
 
     @torch.no_grad()
     def outputs(self, x: Tensor) -> int:

@@ -105,15 +105,15 @@ class Layout:
 
     def weights(self, theta: Tensor) -> Tensor:
         """Weights (S, D) in the network's own units, w = prior mean + prior std * theta."""
-        weights, mean = theta * self.scale(theta), self._mean(theta)
+        weights, mean = theta * self.scale(theta), self.mean(theta)
         return weights if mean is None else weights + mean
 
     def whitened(self, weights: Tensor) -> Tensor:
         """The inverse of `weights`."""
-        mean = self._mean(weights)
+        mean = self.mean(weights)
         return (weights if mean is None else weights - mean) / self.scale(weights)
 
-    def _mean(self, like: Tensor) -> Tensor | None:
+    def mean(self, like: Tensor) -> Tensor | None:
         """Prior mean of every weight, (D,), beside `like`; None where all are 0."""
         if not self.centres:
             return (
@@ -132,7 +132,7 @@ class Layout:
 
     @cached_property
     def _means(self) -> dict[tuple[torch.dtype, torch.device], Tensor]:
-        """What `_mean` has made."""
+        """What `mean` has made."""
         return {}
 
     def unflatten(self, weights: Tensor) -> dict[str, Tensor]:

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
 from .._support import validate
-from .._support.pullback import Pullback, pullback_by_autograd
+from .._support.pullback import Pullback, PullbackAt, pullback_by_autograd
 from .activations import ACTIVATIONS
 from .protocol import StackedModule
 
 # Activations whose derivative is a function of their own output h, so that a backward pass needs no more than
-# the outputs: name -> (in-place activation, gradient times derivative).
+# the outputs: name -> (in-place activation, in-place gradient times derivative).
+_tanh_backward = torch.ops.aten.tanh_backward.grad_input
+_threshold_backward = torch.ops.aten.threshold_backward.grad_input
 _FAST: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]]] = {
-    "tanh": (torch.tanh_, torch.ops.aten.tanh_backward),
-    "relu": (torch.relu_, lambda g, h: torch.ops.aten.threshold_backward(g, h, 0)),
+    "tanh": (torch.tanh_, lambda g, h: _tanh_backward(g, h, grad_input=g)),
+    "relu": (torch.relu_, lambda g, h: _threshold_backward(g, h, 0, grad_input=g)),
 }
 
 
@@ -37,11 +39,62 @@ def _shapes(sizes: tuple[int, ...]) -> tuple[list[tuple[int, int, int]], list[in
     return shapes, [n for _, out, n_in in shapes for n in (out * n_in, out)]
 
 
-def _affine(W: Tensor, b: Tensor, h: Tensor) -> Tensor:
+def _affine(W: Tensor, b: Tensor, h: Tensor, out: Tensor | None = None) -> Tensor:
     """h W^T + b for a stack: (S, N, in) -> (S, N, out)."""
     if W.shape[2] == 1:  # one input: an outer product, cheaper than a batched matrix product
-        return torch.addcmul(b, h, W.mT)
-    return torch.baddbmm(b, h, W.mT)
+        return torch.addcmul(b, h, W.mT, out=out)
+    return torch.baddbmm(b, h, W.mT, out=out)
+
+
+class _Passes:
+    """Forward and backward passes of an MLP at weights (S, D), whose values may change between calls.
+
+    This is backpropagation by hand: with a_l the input of layer l and g_l the gradient of its output,
+
+        dW_l = g_l^T a_l,   db_l = sum_n g_l,   g_{l-1} = (g_l W_l) act'(a_l),
+
+    one batched matrix product each for all S networks. Autograd does the same arithmetic, but its bookkeeping costs
+    more than the arithmetic when S is small. So does making views of the weights and memory for what comes out,
+    which here is done once: what a call returns holds until the next call.
+    """
+
+    def __init__(self, sizes: tuple[int, ...], activation: str, weights: Tensor):
+        self.activate, self.times_derivative = _FAST[activation]
+        self.sizes, self.gradient = sizes, torch.empty_like(weights)
+        self.layers, self.gradients = _dense_layers(weights, sizes), _dense_layers(self.gradient, sizes)
+        self.x = self.f = None
+
+    def _take(self, x: Tensor) -> None:
+        """Make memory for outputs at inputs x (N, ...) and for gradients of them, unless it is there."""
+        S, N = self.gradient.shape[0], x.shape[0]
+        if self.f is None or self.f.shape[1] != N:
+            *self.hidden, self.f = (self.gradient.new_empty(S, N, size) for size in self.sizes[1:])
+            self.slopes = [torch.empty_like(h) for h in self.hidden]
+        self.x, x = x, x.flatten(1)
+        self.inputs = [x.expand(S, *x.shape), *self.hidden]
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, Pullback]:
+        """Outputs (S, N, C) at x (N, ...), and the map from g (S, N, C) to the gradient of sum(g * f), (S, D)."""
+        if x is not self.x:
+            self._take(x)
+        for (W, b), a, h in zip(self.layers, self.inputs, self.hidden, strict=False):
+            self.activate(_affine(W, b, a, out=h))
+        return _affine(*self.layers[-1], self.inputs[-1], out=self.f), self.pull
+
+    def pull(self, g: Tensor) -> Tensor:
+        """The gradient (S, D) of sum(g * f) for g (S, N, C)."""
+        for l in range(len(self.layers) - 1, -1, -1):
+            W, (gW, gb), a = self.layers[l][0], self.gradients[l], self.inputs[l]
+            torch.sum(g, 1, True, out=gb)
+            _, units, inputs = W.shape
+            if inputs == 1:  # g^T a is a column; its transpose, a row, is computed three times as fast
+                gW.copy_(torch.bmm(a.mT, g).mT)
+            else:
+                torch.bmm(g.mT, a, out=gW)
+            if l > 0:
+                product = torch.mul if units == 1 else torch.bmm
+                g = self.times_derivative(product(g, W, out=self.slopes[l - 1]), a)
+        return self.gradient
 
 
 class MLP(StackedModule):
@@ -94,41 +147,15 @@ class MLP(StackedModule):
         return _affine(*layers[-1], h)
 
     def pullback(self, weights: Tensor, x: Tensor) -> tuple[Tensor, Pullback]:
-        """Outputs f (S, N, C), and the map from g (S, N, C) to the gradient of sum(g * f) in the weights, (S, D).
+        """Outputs f (S, N, C), and the map from g (S, N, C) to the gradient of sum(g * f) in the weights, (S, D)."""
+        f, pull = self.pullback_at(weights.detach())(x)
+        return f, lambda g: pull(g).clone()
 
-        This is backpropagation by hand: with a_l the input of layer l and g_l the gradient of its output,
-
-            dW_l = g_l^T a_l,   db_l = sum_n g_l,   g_{l-1} = (g_l W_l) act'(a_l),
-
-        one batched matrix product each for all S networks. Autograd does the same arithmetic, but its bookkeeping
-        costs more than the arithmetic when S is small.
-        """
-        if self.activation not in _FAST:
-            return pullback_by_autograd(self.forward_stack, weights, x)
-        activate, times_derivative = _FAST[self.activation]
-        weights, x = weights.detach(), x.flatten(1)
-        layers = _dense_layers(weights, self.sizes)
-        inputs = [x.expand(len(weights), *x.shape)]
-        for W, b in layers[:-1]:
-            inputs.append(activate(_affine(W, b, inputs[-1])))
-
-        def pull(g: Tensor) -> Tensor:
-            gradient = torch.empty_like(weights)
-            gradients = _dense_layers(gradient, self.sizes)
-            for l in reversed(range(len(layers))):
-                W, (gW, gb), a = layers[l][0], gradients[l], inputs[l]
-                torch.sum(g, dim=1, keepdim=True, out=gb)
-                if (
-                    W.shape[2] == 1
-                ):  # g^T a is a column; its transpose, a row, is computed three times as fast
-                    gW.copy_(torch.bmm(a.mT, g).mT)
-                else:
-                    torch.bmm(g.mT, a, out=gW)
-                if l > 0:
-                    g = times_derivative(g * W if W.shape[1] == 1 else torch.bmm(g, W), a)
-            return gradient
-
-        return _affine(*layers[-1], inputs[-1]), pull
+    def pullback_at(self, weights: Tensor) -> PullbackAt:
+        """See `protocol.pullback_at`."""
+        if self.activation in _FAST:
+            return _Passes(self.sizes, self.activation, weights)
+        return partial(pullback_by_autograd, self.forward_stack, weights)
 
 
 mlp = MLP  # as `nets.mlp`, beside `nets.cnn` and `nets.hourglass`

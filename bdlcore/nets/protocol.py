@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from .._support import validate
-from .._support.pullback import Pullback, pullback_by_autograd
+from .._support.pullback import Pullback, PullbackAt, pullback_by_autograd
 
 
 @runtime_checkable
@@ -27,7 +28,10 @@ class Network(Protocol):
         ...
 
     def pullback(self, weights: Tensor, x: Tensor) -> tuple[Tensor, Pullback]:
-        """Outputs f (S, N, C), and the map from g (S, N, C) to the gradient of sum(g * f) in the weights, (S, D)."""
+        """Outputs f (S, N, C), and the map from g (S, N, C) to the gradient of sum(g * f) in the weights, (S, D).
+
+        Both are tensors of their own, which the caller may overwrite.
+        """
         ...
 
     def check_inputs(self, x: Tensor) -> None:
@@ -37,6 +41,20 @@ class Network(Protocol):
     def widest_activation(self, x: Tensor) -> int:
         """Values of the largest tensor that one datum of x and one setting make on the way: what bounds memory."""
         ...
+
+
+def pullback_at(network: Network, weights: Tensor) -> PullbackAt:
+    """`network.pullback` at a tensor of weights (S, D) whose values may change between calls.
+
+    A network that has `pullback_at(weights)` beside its `pullback` may make views of the weights, and memory for what
+    it returns, once: what a call returns then holds until the next call.
+    """
+    for kind in type(network).__mro__:
+        if "pullback_at" in vars(kind):
+            return network.pullback_at(weights)
+        if "pullback" in vars(kind):  # a subclass with a way of its own
+            break
+    return partial(network.pullback, weights)
 
 
 class StackedModule(nn.Module):
@@ -154,11 +172,24 @@ class WithConstants:
         """See `Network`."""
         f, pull = self.network.pullback(weights[:, : -self.constants].contiguous(), x)
 
-        def pull_both(g: Tensor) -> Tensor:
-            own = g[..., -self.constants :].sum(1)
-            return torch.cat([pull(g[..., : -self.constants].contiguous()), own], 1)
+        return self._outputs(weights, f), partial(self._pull, pull)
 
-        return self._outputs(weights, f), pull_both
+    def pullback_at(self, weights: Tensor) -> PullbackAt:
+        """See `pullback_at`."""
+        network = weights.new_empty(len(weights), weights.shape[1] - self.constants)
+        pullback = pullback_at(self.network, network)
+
+        def at(x: Tensor) -> tuple[Tensor, Pullback]:
+            network.copy_(weights[:, : -self.constants])
+            f, pull = pullback(x)
+            return self._outputs(weights, f), partial(self._pull, pull)
+
+        return at
+
+    def _pull(self, pull: Pullback, g: Tensor) -> Tensor:
+        """The gradient (S, D), where `pull` gives that in the network's weights."""
+        own = g[..., -self.constants :].sum(1)
+        return torch.cat([pull(g[..., : -self.constants].contiguous()), own], 1)
 
     def __getattr__(self, name: str):
         return getattr(self.network, name)

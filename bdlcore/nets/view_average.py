@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from .._support import validate
-from .._support.pullback import Pullback
-from .protocol import StackedModule, stacked
+from .._support.pullback import Pullback, PullbackAt
+from .protocol import StackedModule, pullback_at, stacked
 
 Views = Callable[[Tensor], Tensor]
 
@@ -66,7 +67,14 @@ class ViewAverage(StackedModule):
 
     def pullback(self, weights: Tensor, x: Tensor) -> tuple[Tensor, Pullback]:
         """Outputs f (S, N, C), and the map from g (S, N, C) to the gradient of sum(g * f) in the weights, (S, D)."""
+        return self._averaged(partial(self._stacked[0].pullback, weights), x)
+
+    def pullback_at(self, weights: Tensor) -> PullbackAt:
+        """See `protocol.pullback_at`."""
+        return partial(self._averaged, pullback_at(self._stacked[0], weights))
+
+    def _averaged(self, pullback: PullbackAt, x: Tensor) -> tuple[Tensor, Pullback]:
         views = self.views(x)
         K, scale = len(views), len(views) ** -self.power
-        f, pull = self._stacked[0].pullback(weights, views.flatten(0, 1))
+        f, pull = pullback(views.flatten(0, 1))
         return f.unflatten(1, views.shape[:2]).sum(1) * scale, lambda g: pull((g * scale).repeat(1, K, 1))

@@ -79,6 +79,46 @@ def test_pullback_equals_autograd(network_and_x):
     torch.testing.assert_close(pull(g), torch.autograd.grad(want, weights, g)[0])
 
 
+def test_pullback_at_a_place_is_that_of_the_weights_put_there(network_and_x):
+    """Its memory serves again and again: other weights, other inputs, fewer of them."""
+    network, x = network_and_x
+    model = bdl.Model(network, bdl.GaussianPrior(0.8, fan_in=True), bdl.Gaussian(bdl.LearnedNoise(1.0)))
+    stacks = [model.sample_prior(3, seed=seed, dtype=x.dtype).weights for seed in range(3)]
+    place = torch.empty_like(stacks[0])
+    at = model.pullback_at(place)
+    for weights, inputs in zip(stacks, (x, x.flip(0), x[:4]), strict=True):
+        place.copy_(weights)
+        f, pull = at(inputs)
+        want, pull_there = model.pullback(weights, inputs)
+        assert torch.equal(f, want)
+        assert torch.equal(pull(want), pull_there(want))
+
+
+def test_what_pullback_returns_is_the_callers_own(network_and_x):
+    network, x = network_and_x
+    model = bdl.Model(network, bdl.GaussianPrior(0.8, fan_in=True), bdl.Gaussian(1.0))
+    one, other = (model.sample_prior(3, seed=seed, dtype=x.dtype).weights for seed in (0, 1))
+    f, pull = model.pullback(one, x)
+    pulled = pull(f)
+    kept = f.clone(), pulled.clone()
+    f_there, pull_there = model.pullback(other, x)
+    pull_there(f_there)
+    assert torch.equal(f, kept[0]) and torch.equal(pulled, kept[1])
+
+
+def test_a_subclass_with_a_pullback_of_its_own_keeps_it():
+    class Doubled(bdl.nets.MLP):
+        def pullback(self, weights, x):
+            f, pull = super().pullback(weights, x)
+            return 2 * f, lambda g: pull(2 * g)
+
+    model = bdl.Model(Doubled(1, 4, 1), bdl.GaussianPrior(1.0), bdl.Gaussian(1.0))
+    weights, x = model.sample_prior(2, seed=0).weights, torch.randn(5, 1)
+    f, pull = model.pullback_at(weights)(x)
+    want, pull_there = model.pullback(weights, x)
+    assert torch.equal(f, want) and torch.equal(pull(f), pull_there(f))
+
+
 def test_log_joint_against_torch_distributions(model, regression):
     x, y = regression
     stack = model.sample_prior(4, seed=0, dtype=x.dtype)
