@@ -2,7 +2,8 @@
 
 A cell is run with a small share s of the work: those of its settings that the time grows with (`Experiment.scaled`)
 are scaled down together, and all others, such as the network and its data, stay. The share grows until such a run
-takes a second. What else a machine does only adds to a run, so that each is made twice and the shorter counts. To them
+takes a second, and twice as long as the smallest one: what grows would be lost in noise before. What else a machine
+does only adds to a run, so that each is made twice and the shorter counts. To them
 
     seconds(s) = sum_k c_k s^k,   c_k >= 0,   with the powers k of `Experiment.seconds`,
 
@@ -24,6 +25,7 @@ from .experiment import Experiment
 from .measure import Cost
 
 ENOUGH = 1.0  # seconds of the longest short run
+GROWN = 2.0  # times what the first one costs: below that the slope may be noise
 LONGER = 3.0  # times the work of the run before
 FIRST_ENOUGH = 30.0  # seconds of a first run after which there is no second
 
@@ -94,7 +96,8 @@ def _short_runs(
         cost = min(twice, key=lambda each: each.cpu_seconds)
         costs.append(cost)
         shares.append(float(np.mean([part[name] / settings[name] for name in part])))
-        if share >= 1 or cost.seconds > FIRST_ENOUGH or (cost.seconds >= enough and len(costs) > 1):
+        grown = cost.seconds >= max(enough, GROWN * costs[0].seconds)
+        if share >= 1 or cost.seconds > FIRST_ENOUGH or (grown and len(costs) > 1):
             return shares, costs
         share = min(1.0, LONGER * share)
 

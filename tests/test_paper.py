@@ -223,6 +223,22 @@ def test_an_estimate_leaves_out_the_time_of_loading_however_long_it_is(monkeypat
     assert loaded[0] == 10 and found.cpu_seconds < 1
 
 
+def test_an_estimate_waits_until_what_grows_shows_above_the_noise():
+    """Ten milliseconds more at the smallest run, beside a constant cost, made a quarter of an hour one minute."""
+
+    def run(settings, cell, device):
+        until = time.process_time() + 0.1 + settings["n"] / 1000 + 0.02 * (settings["n"] == 10)
+        while time.process_time() < until:
+            pass
+        return []
+
+    experiment = counting([], sizes={"n": 1000, "widths": [1], "seeds": [0]})
+    for name, value in {"run": run, "scaled": {"n": 10}}.items():
+        object.__setattr__(experiment, name, value)
+    found = estimate.estimate(experiment, "tiny", CPU, experiment.cells("tiny"), enough=0.05)
+    assert 1.1 / 2 < found.cpu_seconds < 1.1 * 2
+
+
 def test_an_estimate_is_near_what_a_run_takes(tmp_path):
     experiment = experiments.load("collapse")
     larger = dict(experiment.settings("tiny")) | {"draws": 1000, "stds": [1.0]}
