@@ -15,6 +15,7 @@ import torch
 from .race import best, ratio
 
 RESULTS = Path(__file__).parent / "results"
+FIRST = "first"  # folder beside a processor's results
 _PACKAGES = ("torch", "jax", "blackjax", "numpyro", "pyro-ppl", "hamiltorch", "laplace-torch")
 
 
@@ -78,12 +79,17 @@ def short(value: float) -> str:
 def save(name: str, cores: int, result: dict) -> None:
     """Write one suite's result; `result` holds "title", "text" (Markdown) and whatever it is made from.
 
-    Each processor has a folder of its own, so that a machine replaces its own numbers alone.
+    Each processor has a folder of its own, so that a machine replaces its own numbers alone. The first result of a
+    suite there stays beside the newest, in `FIRST`.
     """
     result = {"machine": machine(cores), **result}
     folder = RESULTS / processor(result["machine"])
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}_{cores}_core{'s' * (cores > 1)}.json"
+    first = folder / FIRST / path.name
+    if path.exists() and not first.exists():
+        first.parent.mkdir(exist_ok=True)
+        path.rename(first)
     path.write_text(json.dumps(result, indent=1) + "\n")
 
 
@@ -97,7 +103,8 @@ def write_tables() -> str:
     """Collect every stored result into results/README.md and return its text."""
     found = [(path, json.loads(path.read_text())) for path in RESULTS.glob("*/*.json")]
     found.sort(key=lambda pair: (pair[0].stem, pair[0].parent.name))
-    parts = ["# Speed, measured by `make bench`", *_against_best(result for _, result in found)]
+    first = [json.loads(path.read_text()) for path in RESULTS.glob(f"*/{FIRST}/*.json")]
+    parts = ["# Speed, measured by `make bench`", *_against_best([result for _, result in found], first)]
     for path, result in found:
         where = result["machine"]
         installed = ", ".join(f"{p} {where[p]}" for p in _PACKAGES if where[p] != "not installed")
@@ -136,12 +143,13 @@ AIMS: tuple[tuple[str, str, str | None, str, Rivals, float], ...] = (
 COMPILED = ("torch.compile of vmap", "JAX jit of vmap")
 
 
-def _against_best(results: Iterable[dict]) -> list[str]:
+def _against_best(newest: Iterable[dict], first: Iterable[dict]) -> list[str]:
     """A table of bdlcore's speed over its best rival's, on one core of each processor, beside what is aimed at."""
     races: dict[str, list[dict]] = {}
-    for result in results:
-        if result["machine"]["cores used"] == 1:
-            races.setdefault(processor(result["machine"]), []).append(result)
+    for results, when in ((first, ", at first"), (newest, "")):
+        for result in results:
+            if result["machine"]["cores used"] == 1:
+                races.setdefault(processor(result["machine"]) + when, []).append(result)
 
     def lead(name: str, title: str, case: str, network: str | None, rival: Rivals) -> float | None:
         rows = [
@@ -155,7 +163,8 @@ def _against_best(results: Iterable[dict]) -> list[str]:
         theirs = [row["speeds"] for row in rows if row["name"] != "bdlcore" and rival(row["name"])]
         return min(ratio(ours[0], speeds) for speeds in theirs) if ours and theirs else None
 
-    found = {name: [lead(name, *aim[:3], aim[4]) for aim in AIMS] for name in sorted(races)}
+    names = sorted(races, key=lambda name: (name.removesuffix(", at first"), not name.endswith("first")))
+    found = {name: [lead(name, *aim[:3], aim[4]) for aim in AIMS] for name in names}
     found = {name: leads for name, leads in found.items() if any(leads)}
     if not found:
         return []

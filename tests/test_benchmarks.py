@@ -35,6 +35,23 @@ def test_processors_keep_their_own_results_and_stand_side_by_side(tmp_path, monk
     assert "| Gradient evaluations, 8 chains | compiled vmap or JAX | 0.50 | 3.00 | 0.9 |" in page
 
 
+def test_what_was_measured_first_stands_beside_the_newest(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    where = {"cpu": "AMD EPYC", "instructions": "AVX2", "cores used": 1} | dict.fromkeys(
+        report._PACKAGES, "1"
+    )
+    monkeypatch.setattr(report, "machine", lambda cores: where)
+    for speed in (5.0, 7.0, 9.0):
+        rows, text = report.table(
+            {"8 chains": {"bdlcore": [speed] * 3, "JAX jit of vmap": [10.0] * 3}}, base="bdlcore"
+        )
+        report.save("gradients", 1, {"title": gradients.TITLE, "rows": rows, "text": text})
+    page = report.write_tables()
+    assert "| | against | amd-epyc-avx2, at first | amd-epyc-avx2 | aim |" in page
+    assert "| Gradient evaluations, 8 chains | compiled vmap or JAX | 0.50 | 0.90 | 0.9 |" in page
+    assert page.count(f"## {gradients.TITLE}") == 1
+
+
 def test_samplers_run_and_name_missing_peers(monkeypatch):
     monkeypatch.setattr(samplers, "LEAPFROG_STEPS", 3)
     monkeypatch.setattr(samplers, "find_spec", lambda package: package == "torch")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from copy import copy
 
 import torch
@@ -75,10 +75,16 @@ class LogPosterior:
         self.model, self.x = model, x = model.split(x)
         self.like = float_like(x)
         self._set(temperature, likelihood_temperature)
-        self.chunk_chosen = chunk_size is None
-        self.chunk_size = model.chunk_size(x) if chunk_size is None else chunk_size
+        self.chunk_chosen, self.chunk_size = chunk_size is None, chunk_size
+        self._size_passes()
         validate.count("chunk_size", self.chunk_size)
         self._places: dict[tuple[int, torch.dtype], _Place] = {}  # copies at other temperatures share them
+
+    def _size_passes(self) -> None:
+        """Bound the memory of a pass over x: by data per pass, and by rows."""
+        self.data_per_pass = self.model.data_per_pass(self.x)
+        if self.chunk_chosen:
+            self.chunk_size = max(1, self.data_per_pass // len(self.x))
 
     def _set(self, temperature: Temperature, likelihood_temperature: Temperature) -> None:
         self.temperature, self.likelihood_temperature = (
@@ -104,8 +110,7 @@ class LogPosterior:
         batch = copy(self)
         batch.x, batch.y = self.x[index], self.y[index]
         batch.likelihood_temperature = self.likelihood_temperature * (len(index) / self.count)
-        if self.chunk_chosen:
-            batch.chunk_size = self.model.chunk_size(batch.x)
+        batch._size_passes()
         return batch
 
     def batches(
@@ -153,7 +158,7 @@ class LogPosterior:
         model, place = self.model, self._place(theta)
         place.put(theta)
         value, gradient = theta.new_zeros(theta.shape[0]), None
-        for x, y in self._parts(model.data_per_pass(self.x)):
+        for x, y in self._parts():
             f, pull = place.pullback(x)
             if with_value:
                 value = value + _divide(model.likelihood.log_prob(f, y).sum(1), T_lik)
@@ -177,10 +182,11 @@ class LogPosterior:
             self._places[key] = _Place(self.model, theta)
         return self._places[key]
 
-    def _parts(self, n: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """The data, n at a time."""
+    def _parts(self) -> Iterable[tuple[Tensor, Tensor]]:
+        """The data, as many at a time as fit."""
+        n = self.data_per_pass
         if n >= self.x.shape[0]:
-            return iter([(self.x, self.y)])
+            return ((self.x, self.y),)
         return zip(self.x.split(n), self.y.split(n), strict=True)
 
 
