@@ -158,6 +158,21 @@ def test_a_gradient_makes_neither_views_of_weights_nor_memory_anew():
     assert counted.operations <= 32
 
 
+def test_many_small_products_are_one_call_of_the_matrix_library(monkeypatch):
+    """Into a part of the gradient they would be a loop over rows, which takes up to three times as long."""
+    model = bdl.Model(bdl.nets.mlp(3, 20, 10, 5), bdl.GaussianPrior(0.7), bdl.Categorical())
+    x, theta = torch.randn(30, 3), model.sample_prior(16, seed=0).theta
+    outputs, bmm = [], torch.bmm
+
+    def watched(a, b, out=None):
+        outputs.append(out)
+        return bmm(a, b, out=out)
+
+    monkeypatch.setattr(torch, "bmm", watched)
+    bdl.LogPosterior(model, x, torch.arange(30) % 5).gradient(theta)
+    assert len(outputs) == 5 and all(out.is_contiguous() for out in outputs)
+
+
 def test_a_density_may_be_asked_at_other_stacks_in_between(regression):
     """Chunks of two lengths, both precisions, and copies at other temperatures share memory, never a result."""
     x, y = regression

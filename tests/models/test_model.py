@@ -67,10 +67,11 @@ def test_gradient_equals_finite_differences(network_and_x):
     torch.autograd.gradcheck(lambda w: model.forward_weights(w, x), weights, fast_mode=True)
 
 
-def test_pullback_equals_autograd(network_and_x):
+@pytest.mark.parametrize("rows", [3, 12])  # few and many are multiplied in different ways
+def test_pullback_equals_autograd(network_and_x, rows):
     network, x = network_and_x
     model = bdl.Model(network, bdl.GaussianPrior(0.8, fan_in=True), bdl.Gaussian(1.0))
-    weights = model.sample_prior(3, seed=0, dtype=x.dtype).weights
+    weights = model.sample_prior(rows, seed=0, dtype=x.dtype).weights
     f, pull = model.pullback(weights, x)
     g = torch.randn(f.shape, dtype=x.dtype, generator=torch.Generator().manual_seed(1))
     weights.requires_grad_()
@@ -79,11 +80,12 @@ def test_pullback_equals_autograd(network_and_x):
     torch.testing.assert_close(pull(g), torch.autograd.grad(want, weights, g)[0])
 
 
-def test_pullback_at_a_place_is_that_of_the_weights_put_there(network_and_x):
+@pytest.mark.parametrize("rows", [3, 12])
+def test_pullback_at_a_place_is_that_of_the_weights_put_there(network_and_x, rows):
     """Its memory serves again and again: other weights, other inputs, fewer of them."""
     network, x = network_and_x
     model = bdl.Model(network, bdl.GaussianPrior(0.8, fan_in=True), bdl.Gaussian(bdl.LearnedNoise(1.0)))
-    stacks = [model.sample_prior(3, seed=seed, dtype=x.dtype).weights for seed in range(3)]
+    stacks = [model.sample_prior(rows, seed=seed, dtype=x.dtype).weights for seed in range(3)]
     place = torch.empty_like(stacks[0])
     at = model.pullback_at(place)
     for weights, inputs in zip(stacks, (x, x.flip(0), x[:4]), strict=True):
