@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import bdlcore as bdl
+from bdlcore.nets.cnn import _belonging, average_pool
 
 
 def test_circular_convolutions_shift_with_the_image():
@@ -41,3 +42,22 @@ def test_impossible_networks_are_refused():
         bdl.nets.mlp(1, 0, 1)
     with pytest.raises(ValueError, match="images of shape"):
         bdl.nets.cnn((1, 8, 8)).check_inputs(torch.zeros(2, 64))
+
+
+@pytest.mark.parametrize("size", [(8, 8), (4, 4), (9, 8), (7, 13), (28, 28), (2, 3)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_average_pooling_is_pytorchs(size, dtype):
+    h = torch.randn(5, 6, *size, dtype=dtype, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    want, found = torch.nn.functional.avg_pool2d(h, 2), average_pool(h)
+    torch.testing.assert_close(found, want)
+    g = torch.randn(want.shape, dtype=dtype, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(torch.autograd.grad(found, h, g), torch.autograd.grad(want, h, g))
+
+
+def test_pooling_first_used_without_gradients_serves_with_them():
+    _belonging.cache_clear()
+    h = torch.randn(1, 1, 4, 4, requires_grad=True)
+    with torch.inference_mode():
+        average_pool(torch.zeros(1, 1, 4, 4))
+    average_pool(h).sum().backward()
+    assert torch.equal(h.grad, torch.full((1, 1, 4, 4), 0.25))
