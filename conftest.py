@@ -35,6 +35,7 @@ MESSAGE_PATIENCE = (
 
 for library in ("OMP", "MKL", "OPENBLAS"):  # before a test imports torch: each worker has one core
     os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+os.environ.setdefault("BDL_WORKERS", "1")
 
 
 def limit(stated: float) -> float:

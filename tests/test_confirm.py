@@ -42,7 +42,7 @@ def made(monkeypatch):
 def stored(made, name, runs, **more):
     """The confirmation of one claim, a list of values per set."""
     sets = {n: result_of([made(name, values, n, **more)], 2.0) for n, values in enumerate(runs, 101)}
-    return Confirmation("1/01_a", "digest", [], sets)
+    return Confirmation("1/01_a", "digest", {name: {"above": 0}}, [], sets)
 
 
 # --- what is said of a verdict ---
@@ -135,6 +135,7 @@ def test_a_confirmation_comes_back_from_its_file(made, tmp_path):
     assert kept["claims"]["solid"]["values"] == HOLDS
     assert "torch" in kept["versions"] and kept["processor"] and kept["seconds"] == 2
     assert Confirmation.load(tmp_path / "none.json") is None
+    assert again.plan == {"solid": {"above": 0}}
     (tmp_path / "bad.json").write_text("{}")
     with pytest.raises(ValueError, match="is no confirmation"):
         Confirmation.load(tmp_path / "bad.json")
@@ -144,9 +145,13 @@ def test_only_missing_sets_are_run_and_changed_code_spends_the_old_ones(made):
     confirmation = stored(made, "solid", [HOLDS] * 3)
     assert confirmation.missing(5) == [104, 105]
     assert confirmation.missing(3) == []
-    assert confirmation.of("digest") is confirmation
-    fresh = confirmation.of("other")
+    written = {"cells": [], "metadata": {"bdl": {"claims": {"solid": {"above": 1}}}}}
+    confirmation.digest = digest(written)
+    assert confirmation.of(written) is confirmation
+    other = {**written, "cells": [{"cell_type": "code", "source": ["x = 1"]}]}
+    fresh = confirmation.of(other)
     assert (fresh.sets, fresh.spent, fresh.missing(2)) == ({}, [101, 102, 103], [104, 105])
+    assert fresh.digest == digest(other) and fresh.plan == {"solid": {"above": 1}}
 
 
 def test_digest_sees_code_and_nothing_else():
@@ -212,6 +217,40 @@ def test_sets_are_run_kept_and_not_run_again(course, capsys):
     assert confirm.main([str(path), "--sets", "1"], root) == 0
     changed = Confirmation.load(file)
     assert sorted(changed.sets) == [104] and changed.spent == [101, 102, 103]
+
+
+def test_code_that_computes_the_same_keeps_its_sets(course, capsys):
+    root, path = course
+    file = file_of(path, root)
+    lesson = path.read_text()
+    assert confirm.main([str(path), "--sets", "1"], root) == 0
+    kept = Confirmation.load(file)
+
+    def said(text, **plan):
+        notebook = json.loads(text)
+        notebook["metadata"].setdefault("bdl", {})["claims"] = plan
+        path.write_text(json.dumps(notebook))
+        capsys.readouterr()
+        return confirm.main([str(path), "--same"], root), capsys.readouterr().out
+
+    assert said(lesson) == (0, "1_a/01_one: nothing to compare: the code has not changed\n")
+    other = lesson.replace("+ 0.1 * i", "+ 0.2 * i")
+    assert said(other) == (
+        1,
+        "1_a/01_one: FAILED: set 101 gives other values of gain; its sets are spent\n",
+    )
+    again = lesson.replace("+ 0.1 * i for", "+ i * 0.1 for")
+    assert said(again, gain={"above": 0.0})[1].startswith(
+        "1_a/01_one: FAILED: the plan of its claims has changed"
+    )
+    assert Confirmation.load(file) == kept
+    code, words = said(again)
+    assert code == 0 and "set 101 gives the stored values to the last digit: 1 sets are kept" in words
+    now = Confirmation.load(file)
+    assert now.sets == kept.sets and now.spent == [] and now.digest == digest(json.loads(path.read_text()))
+    now.sets[101]["processor"] = "another"
+    now.store(file)
+    assert "no set comes from this processor" in said(lesson)[1]
 
 
 def test_jobs_of_an_array_share_the_sets_and_write_no_file_of_another(course, capsys):

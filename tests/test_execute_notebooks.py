@@ -94,13 +94,17 @@ def written(folder, name, *sources):
 def test_lesson_is_stored_with_outputs_and_time(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("BDL_SCALE", "paper")  # what is committed is at small scale, whatever the shell says
     path = written(
-        tmp_path, "01_one.ipynb", "import os", "print(os.environ['BDL_SCALE'], os.getcwd().split('/')[-1])"
+        tmp_path,
+        "01_one.ipynb",
+        "import os, time",
+        "print(os.environ['BDL_SCALE'], os.getcwd().split('/')[-1])",
+        "time.sleep(2 * int(os.environ['BDL_WORKERS']) * int(os.environ['OMP_NUM_THREADS']) - 2)",
     )
     assert main([str(path)]) == 0
     notebook = nbformat.read(path, as_version=4)
-    assert [cell.execution_count for cell in notebook.cells[1:]] == [1, 2]
+    assert [cell.execution_count for cell in notebook.cells[1:]] == [1, 2, 3]
     assert notebook.cells[2].outputs[0].text == "small lessons\n"
-    assert notebook.metadata.bdl.seconds >= 1
+    assert notebook.metadata.bdl.two_cores >= 6 > notebook.metadata.bdl.seconds >= 1
     assert "⏱ Runs in about 10 seconds" in notebook.cells[0].source
     assert "01_one.ipynb" in capsys.readouterr().out
     assert json.loads(path.read_text())["nbformat_minor"] >= 5

@@ -73,7 +73,7 @@ def good(tmp_path, monkeypatch):
         "metadata": {
             "kernelspec": {"name": "python3", "display_name": "Python 3"},
             "language_info": {"name": "python"},
-            "bdl": {"seconds": 40, "claims": {"gain": {"above": 0.0}}},
+            "bdl": {"seconds": 60, "two_cores": 40, "claims": {"gain": {"above": 0.0}}},
         },
         "cells": [
             markdown(
@@ -186,9 +186,9 @@ BROKEN = {
         change_cell(0, source=state_time("# It does", 40)),
         "has a title that is not a question: '# It does'",
     ),
-    "no time": (lambda nb: nb["metadata"]["bdl"].pop("seconds"), "does not state its time"),
+    "no time": (lambda nb: nb["metadata"]["bdl"].pop("two_cores"), "does not state its time"),
     "other time": (
-        lambda nb: nb["metadata"]["bdl"].update(seconds=400),
+        lambda nb: nb["metadata"]["bdl"].update(two_cores=400),
         "states another time in its title cell",
     ),
     "no figure": (lambda nb: nb["cells"][1]["outputs"].clear(), "stores no figure"),

@@ -98,7 +98,9 @@ def course(tmp_path, monkeypatch):
             {"cell_type": "markdown", "source": ["## Take-aways\n", "\n", "Little."]},
         ]
         plan = {key: {r["rule"]: r["threshold"]} for key, r in zip(rules, records)} if plan is None else plan
-        metadata = {"bdl": {"seconds": seconds, "megabytes": 10 * seconds, "claims": plan}}
+        metadata = {
+            "bdl": {"seconds": seconds, "two_cores": seconds, "megabytes": 10 * seconds, "claims": plan}
+        }
         path.write_text(json.dumps({"metadata": metadata, "cells": cells}))
         return path
 
@@ -435,7 +437,7 @@ def test_names_are_unique_in_the_course(course):
 
 
 def test_lesson_without_time_or_title_is_named(course):
-    course.first.write_text(course.first.read_text().replace('"seconds"', '"minutes"'))
+    course.first.write_text(course.first.read_text().replace('"two_cores"', '"minutes"'))
     with pytest.raises(OutOfDate, match=r"01_one.ipynb has no measured time"):
         course_map(course.root)
     with pytest.raises(OutOfDate, match="must begin with a title"):

@@ -5,6 +5,9 @@ things out. What a lesson's sets gave is one file, confirmation/<lesson>.json: e
 and the processor, and a digest of the lesson's code. Sets that are there are not run again, so this resumes. When
 the code changes, the sets that it was seen on are spent, and the next run takes the next unused ones.
 
+Code that is written differently and computes the same is no new experiment: after such a change `confirm.py --same
+PATH` runs one of the stored sets again, and where each value is the stored one to the last digit all sets stay.
+
 On a cluster the jobs of an array share the work: job i of n runs `confirm.py --part i/n`, and keeps each set in a file
 of its own, confirmation/<lesson>.sets/<number>.json, so that none writes what another does. When they have ended, any
 run without --part takes these files in, and runs what is still missing.
@@ -45,10 +48,19 @@ MEASURED = ("values", "seeds", "clusters", "at_edge", "rhat")
 
 @dataclass
 class Confirmation:
-    """What is stored of one lesson's sets. `spent` are sets on which earlier code was seen."""
+    """What is stored of one lesson's sets.
+
+    Attributes:
+        lesson: its path below lessons/, without the ending.
+        digest: of the code that the sets ran.
+        plan: the claims that it had planned, with their thresholds.
+        spent: sets on which earlier code was seen.
+        sets: the result of each set by its number.
+    """
 
     lesson: str
     digest: str
+    plan: dict = field(default_factory=dict)
     spent: list[int] = field(default_factory=list)
     sets: dict[int, dict] = field(default_factory=dict)
 
@@ -60,7 +72,7 @@ class Confirmation:
         stored = json.loads(path.read_text(encoding="utf-8"))
         try:
             sets = {int(number): result for number, result in stored["sets"].items()}
-            return cls(stored["lesson"], stored["digest"], stored["spent"], sets)
+            return cls(stored["lesson"], stored["digest"], stored["plan"], stored["spent"], sets)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"{path} is no confirmation: {error!r}. Remove it and run make confirm."
@@ -68,7 +80,7 @@ class Confirmation:
 
     def store(self, path: Path) -> None:
         sets = {str(number): self.sets[number] for number in sorted(self.sets)}
-        head = {"lesson": self.lesson, "digest": self.digest, "spent": sorted(self.spent)}
+        head = {"lesson": self.lesson, "digest": self.digest, "plan": self.plan, "spent": sorted(self.spent)}
         lines = ",\n".join(f"  {json.dumps(number)}: {json.dumps(result)}" for number, result in sets.items())
         text = json.dumps(head)[:-1] + f', "sets": {{\n{lines}\n}}}}\n'
         write(path, text)
@@ -96,11 +108,16 @@ class Confirmation:
             sets_beside(path).rmdir()
         return len(kept)
 
-    def of(self, digest: str) -> Confirmation:
-        """This for code of that digest: if the code is another, its sets are spent."""
-        if digest == self.digest:
+    def of(self, notebook: Mapping) -> Confirmation:
+        """This for a notebook: if its code is another, its sets are spent."""
+        if digest(notebook) == self.digest:
             return self
-        return Confirmation(self.lesson, digest, sorted({*self.spent, *self.sets}))
+        return Confirmation(self.lesson, digest(notebook), plan(notebook), sorted({*self.spent, *self.sets}))
+
+    def again_here(self) -> int | None:
+        """The number of a set that this processor and these versions should give to the last digit, if there is one."""
+        here = where()
+        return next((n for n, result in self.sets.items() if here.items() <= result.items()), None)
 
     def missing(self, wanted: int) -> list[int]:
         """The numbers of the sets that are still to be run, so that there are `wanted`."""
@@ -152,6 +169,11 @@ def digest(notebook: Mapping) -> str:
     """A digest of a notebook's code, which its outputs and texts have no part in."""
     code = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
     return hashlib.sha256("\0".join(code).encode()).hexdigest()[:16]
+
+
+def plan(notebook: Mapping) -> dict:
+    """The claims that a lesson had planned before it ran, with their thresholds."""
+    return notebook["metadata"].get("bdl", {}).get("claims", {})
 
 
 def file_of(lesson: Path, root: Path = ROOT) -> Path:
@@ -244,6 +266,35 @@ def run_set(path: Path, number: int) -> dict | None:
     return result
 
 
+def keep_sets(path: Path, root: Path = ROOT) -> str:
+    """Keep a lesson's sets where its changed code gives one of them again; what to say of it, "FAILED: ..." where not.
+
+    Its file is written only where they are kept.
+    """
+    stored = Confirmation.load(file_of(path, root))
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    if stored is None or stored.digest == digest(notebook):
+        return "nothing to compare: " + (
+            "no sets are stored" if stored is None else "the code has not changed"
+        )
+    if stored.plan != plan(notebook):
+        return "FAILED: the plan of its claims has changed, which the sets have seen"
+    number = stored.again_here()
+    if number is None:
+        return "FAILED: no set comes from this processor and these versions, so none can be compared digit by digit"
+    found, claims = run_set(path, number), stored.sets[number].get("claims")
+    if found is None or "failed" in found:
+        return f"FAILED: set {number} {(found or {}).get('failed', 'broke off')}"
+    now, before = (
+        {n: json.dumps(c, sort_keys=True) for n, c in (of or {}).items()} for of in (found["claims"], claims)
+    )
+    if other := sorted(n for n in now | before if now.get(n) != before.get(n)):  # as text: NaN is NaN
+        return f"FAILED: set {number} gives other values of {', '.join(other)}; its sets are spent"
+    stored.digest = digest(notebook)
+    stored.store(file_of(path, root))
+    return f"set {number} gives the stored values to the last digit: {len(stored.sets)} sets are kept"
+
+
 def table(rows: Iterable[tuple[Claim, Confirmed | None]]) -> str:
     """The least stable claims first, as a Markdown table, which reads well in a terminal too."""
     head = ("claim", "in the lesson", "over all values", "same in", "measured", "lesson")
@@ -286,6 +337,9 @@ def main(arguments: Iterable[str] | None = None, root: Path = ROOT) -> int:
         metavar="I/N",
         help="the share of job I of N, which keeps its sets in files of their own",
     )
+    parser.add_argument(
+        "--same", action="store_true", help="keep the stored sets where changed code gives the same values"
+    )
     options = parser.parse_args(arguments)
     if options.sets < 1 or options.jobs < 1:
         parser.error("--sets and --jobs must be at least 1")
@@ -296,12 +350,19 @@ def main(arguments: Iterable[str] | None = None, root: Path = ROOT) -> int:
     if not paths:
         parser.error("found no lessons there")
 
+    if options.same:
+        with ThreadPoolExecutor(options.jobs) as pool:
+            said = list(pool.map(lambda path: keep_sets(path, root), paths))
+        for path, words in zip(paths, said, strict=True):
+            print(f"{path.relative_to(root / 'lessons').with_suffix('').as_posix()}: {words}")
+        return 1 if any(words.startswith("FAILED") for words in said) else 0
+
     confirmations: dict[Path, Confirmation] = {}
     for path in paths:
-        code = digest(json.loads(path.read_text(encoding="utf-8")))
-        stored = Confirmation.load(file_of(path, root))
+        notebook = json.loads(path.read_text(encoding="utf-8"))
         lesson = path.relative_to(root / "lessons").with_suffix("").as_posix()
-        confirmations[path] = stored.of(code) if stored else Confirmation(lesson, code)
+        stored = Confirmation.load(file_of(path, root)) or Confirmation(lesson, "")
+        confirmations[path] = stored.of(notebook)
     writing = threading.Lock()
     if not options.part:
         taken = sum(confirmations[path].take_in(file_of(path, root)) for path in paths)

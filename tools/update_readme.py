@@ -37,7 +37,7 @@ def course_map(root: Path = ROOT) -> str:
     for path in notebooks("lessons", root=root):
         relative = path.relative_to(root / "lessons").as_posix()
         notebook = read_notebook(path)
-        seconds = notebook["metadata"].get("bdl", {}).get("seconds")
+        seconds = notebook["metadata"].get("bdl", {}).get("two_cores")
         if seconds is None:
             raise OutOfDate(
                 f"{relative} has no measured time. Run tools/execute_notebooks.py lessons/{relative}"

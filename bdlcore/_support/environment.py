@@ -5,6 +5,7 @@ BDL_SEED      0 (default), 1, 2, ...: other random numbers for everything
 BDL_DATA      folder of larger data sets; .cache/bdlcore in the user's home by default
 BDL_SOLVED    file that lists the exercises solved, .bdl/solved.json in the user's home by default; 0 keeps none
 BDL_PROGRESS  0 turns progress bars off
+BDL_WORKERS   processes that share the seeds of an experiment; two by default, where there are two cores; 1 for none
 
 RANK, WORLD_SIZE and TORCHELASTIC_RESTART_COUNT are torchrun's: the number of this process, from 0; how many there are;
 and how often it has started them anew.
@@ -45,6 +46,19 @@ def solved_file() -> Path | None:
     """BDL_SOLVED; None where no record is to be kept."""
     value = os.environ.get("BDL_SOLVED") or ""
     return None if value == "0" else Path(value or Path.home() / ".bdl" / "solved.json")
+
+
+def workers() -> int:
+    """BDL_WORKERS."""
+    value = os.environ.get("BDL_WORKERS") or ""
+    if not value:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return min(2, cores)
+    if not value.isdecimal() or int(value) == 0:
+        raise ValueError(
+            f"The environment variable BDL_WORKERS must be a whole number, 1 or more; got {value!r}."
+        )
+    return int(value)
 
 
 def processes() -> int:

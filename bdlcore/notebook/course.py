@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import platform
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
 
 from .. import data
 from .._support import environment
+from .._support.side_by_side import Result, Value, side_by_side
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,17 @@ class Setup:
     def seeds(self, n: int) -> list[int]:
         """The n seeds that a claim is measured over."""
         return [self.seed_shift + i for i in range(n)]
+
+    def each(self, function: Callable[[Value], Result], values: Iterable[Value]) -> list[Result]:
+        """[function(value) for value in values], on two cores at once where there are: the seeds of an experiment.
+
+        The results are the same. Each core has a process of its own, which copies the function and what it refers to,
+        and takes as much memory as a small lesson; the environment variable BDL_WORKERS says how many there may be. On
+        a GPU there are none.
+        """
+        if self.device.type == "cpu":
+            return side_by_side(function, values)
+        return [function(value) for value in values]
 
     def images(self, n: int, seed: int, flatten: bool = False) -> data.Split:
         """n handwritten digits, and others to test on: scikit-learn's (`data.digits`), at paper scale MNIST's."""
