@@ -71,12 +71,18 @@ class Setup:
 
 
 def setup() -> Setup:
-    """Read BDL_SCALE and BDL_SEED, choose the device, set the plot style, let the allocator keep freed memory."""
+    """Read BDL_SCALE and BDL_SEED, choose the device, set the plot style, let the allocator keep freed memory.
+
+    At small scale PyTorch gets one thread. A second one waits for the first more than it computes where tensors are as small as here:
+    with two, a lesson of 75 seconds has taken 400. Cores are for `Setup.each`.
+    """
     from . import plots
 
     scale, shift = environment.scale(), environment.seed_shift()
     plots.use_style()
     _keep_freed_memory()
+    if scale == "small":
+        torch.set_num_threads(1)
     device = torch.device("cuda" if scale == "paper" and torch.cuda.is_available() else "cpu")
     return Setup(device, scale, shift)
 

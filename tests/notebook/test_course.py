@@ -40,3 +40,16 @@ def test_the_data_folder_is_the_variable_s(monkeypatch, tmp_path):
     assert bdl.data.folder() == tmp_path
     monkeypatch.delenv("BDL_DATA")
     assert bdl.data.folder().parts[-2:] == (".cache", "bdlcore")
+
+
+@pytest.mark.parametrize("scale, threads", [("small", 1), ("paper", 2)])
+def test_small_tensors_get_one_thread(monkeypatch, scale, threads):
+    """With two, PyTorch took five times as long for a lesson: its threads wait for each other."""
+    monkeypatch.setenv("BDL_SCALE", scale)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        bdl.setup()
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
