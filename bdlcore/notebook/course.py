@@ -73,8 +73,8 @@ class Setup:
 def setup() -> Setup:
     """Read BDL_SCALE and BDL_SEED, choose the device, set the plot style, let the allocator keep freed memory.
 
-    At small scale PyTorch gets one thread. A second one waits for the first more than it computes where tensors are as small as here:
-    with two, a lesson of 75 seconds has taken 400. Cores are for `Setup.each`.
+    At small scale PyTorch gets one thread. A second one waits for the first more than it computes where tensors are as
+    small as here: with two, a lesson of 91 seconds has taken 407. Cores are for `Setup.each`.
     """
     from . import plots
 
