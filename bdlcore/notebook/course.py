@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from .. import data
-from .._support import environment
+from .._support import environment, validate
 from .._support.side_by_side import Result, Value, side_by_side
 
 
@@ -70,19 +70,24 @@ class Setup:
         return f"PyTorch {torch.__version__} on {self.device}, {threads} CPU thread(s), scale {self.scale!r}{shift}"
 
 
-def setup() -> Setup:
+def setup(threads: int | None = 1) -> Setup:
     """Read BDL_SCALE and BDL_SEED, choose the device, set the plot style, let the allocator keep freed memory.
 
-    At small scale PyTorch gets one thread. A second one waits for the first more than it computes where tensors are as
-    small as here: with two, a lesson of 91 seconds has taken 407. Cores are for `Setup.each`.
+    Args:
+        threads: of PyTorch, at small scale; None leaves it its own choice, which is faster where networks convolve
+            pictures. Where tensors are small a second thread waits for the first more than it computes: with two, a
+            lesson of 91 seconds has taken 407. Cores then are for `Setup.each`.
     """
     from . import plots
+
+    if threads is not None:
+        validate.count("threads", threads)
 
     scale, shift = environment.scale(), environment.seed_shift()
     plots.use_style()
     _keep_freed_memory()
-    if scale == "small":
-        torch.set_num_threads(1)
+    if scale == "small" and threads is not None:
+        torch.set_num_threads(threads)
     device = torch.device("cuda" if scale == "paper" and torch.cuda.is_available() else "cpu")
     return Setup(device, scale, shift)
 

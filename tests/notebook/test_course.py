@@ -42,14 +42,21 @@ def test_the_data_folder_is_the_variable_s(monkeypatch, tmp_path):
     assert bdl.data.folder().parts[-2:] == (".cache", "bdlcore")
 
 
-@pytest.mark.parametrize("scale, threads", [("small", 1), ("paper", 2)])
-def test_small_tensors_get_one_thread(monkeypatch, scale, threads):
-    """With two, PyTorch took five times as long for a lesson: its threads wait for each other."""
+@pytest.mark.parametrize(
+    "scale, asked, threads", [("small", (), 1), ("small", (None,), 2), ("small", (2,), 2), ("paper", (), 2)]
+)
+def test_small_tensors_get_one_thread(monkeypatch, scale, asked, threads):
+    """With two, PyTorch took four times as long for a lesson: its threads wait for each other."""
     monkeypatch.setenv("BDL_SCALE", scale)
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
-        bdl.setup()
+        bdl.setup(*asked)
         assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_number_of_threads_that_is_none_is_refused():
+    with pytest.raises(ValueError, match="threads"):
+        bdl.setup(0)
