@@ -174,7 +174,7 @@ class CNN(StackedModule):
 def average_pool(h: Tensor) -> Tensor:
     """The means of 2 x 2 pixels of maps (N, C, H, W), without a last odd row or column, as `F.avg_pool2d(h, 2)`.
 
-    On a CPU that takes four to nine times as long as a matrix product of pairs of rows with who belongs to whom, which
+    On a CPU that takes two to nine times as long as a matrix product of pairs of rows with who belongs to whom, which
     adds up the same four numbers.
     """
     height, width = h.shape[2] // 2, h.shape[3]
