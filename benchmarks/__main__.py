@@ -1,8 +1,9 @@
-"""Run the benchmarks: `python -m benchmarks [SUITE ...] [--cores N] [--quick]`.
+"""Run the benchmarks: `python -m benchmarks [SUITE ...] [--cores N] [--instructions avx2] [--quick]`.
 
 Each suite and number of cores runs in a process of its own. On one core the clock is CPU time; on more it is wall
 time, so leave the machine alone meanwhile. Results go to benchmarks/results/. Peers take part when they
-are installed in the environment that runs this.
+are installed in the environment that runs this. With `--instructions avx2` a server's processor does without its
+AVX-512, as those of most laptops have to; the results go to a folder of their own.
 """
 
 from __future__ import annotations
@@ -15,6 +16,15 @@ import sys
 import time
 
 SUITES = ("gradients", "samplers", "ensembles", "laplace", "trajectories", "last_layer", "startup", "nuts")
+# what PyTorch (and torch.compile), oneMKL, oneDNN and JAX read, each for itself
+INSTRUCTIONS = {
+    "avx2": {
+        "ATEN_CPU_CAPABILITY": "avx2",
+        "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+        "XLA_FLAGS": "--xla_cpu_max_isa=AVX2",
+    }
+}
 
 
 def main() -> None:
@@ -25,6 +35,9 @@ def main() -> None:
         "--cores", type=int, action="append", help="cores to use; 1 and then 2 when not given"
     )
     parser.add_argument(
+        "--instructions", choices=INSTRUCTIONS, help="vector instructions to do with; all when not given"
+    )
+    parser.add_argument(
         "--quick", action="store_true", help="tiny sizes, to see that everything works; not stored"
     )
     arguments = parser.parse_args()
@@ -32,24 +45,26 @@ def main() -> None:
     if unknown := set(suites) - set(SUITES):
         parser.error(f"unknown suite {', '.join(sorted(unknown))}; choose from {', '.join(SUITES)}")
     if len(suites) == len(cores) == 1:
-        measure(suites[0], cores[0], arguments.quick)
+        measure(suites[0], cores[0], arguments.instructions, arguments.quick)
         return
+    options = ["--quick"] * arguments.quick
+    if arguments.instructions:
+        options += ["--instructions", arguments.instructions]
     for suite in suites:
         for count in cores:
-            quick = ["--quick"] * arguments.quick
-            subprocess.run(
-                [sys.executable, "-m", "benchmarks", suite, "--cores", str(count), *quick], check=True
-            )
+            command = [sys.executable, "-m", "benchmarks", suite, "--cores", str(count), *options]
+            subprocess.run(command, check=True)
 
 
-def measure(suite: str, cores: int, quick: bool) -> None:
+def measure(suite: str, cores: int, instructions: str | None, quick: bool) -> None:
     """Run one suite in this process on the given number of cores, print its table and store it."""
     _use_cores(cores)
+    os.environ.update(INSTRUCTIONS.get(instructions, {}))
     import bdlcore as bdl
 
     from . import report
 
-    bdl.setup()  # as a notebook does
+    bdl.setup(threads=cores)  # as a notebook does, but for its single thread
     start = time.perf_counter()
     clock = time.process_time if cores == 1 else time.perf_counter
     result = importlib.import_module(f"benchmarks.{suite}").run(clock, quick)

@@ -19,7 +19,7 @@ FIRST = "first"  # folder beside a processor's results
 _PACKAGES = ("torch", "jax", "blackjax", "numpyro", "pyro-ppl", "hamiltorch", "laplace-torch")
 
 
-def machine(cores: int) -> dict[str, str | int]:
+def machine(cores: int) -> dict[str, str | int | bool]:
     """What a reader needs to know of the machine to read the numbers."""
     cpu = platform.processor()
     info = Path("/proc/cpuinfo")
@@ -35,6 +35,7 @@ def machine(cores: int) -> dict[str, str | int]:
     return {
         "cpu": cpu,
         "instructions": torch.backends.cpu.get_cpu_capability(),
+        "has more instructions": "ATEN_CPU_CAPABILITY" in os.environ,
         "cores in the machine": os.cpu_count() or 0,
         "cores used": cores,
         "python": platform.python_version(),
@@ -109,10 +110,11 @@ def write_tables() -> str:
         where = result["machine"]
         installed = ", ".join(f"{p} {where[p]}" for p in _PACKAGES if where[p] != "not installed")
         cores = where["cores used"]
+        held = "held to " if where.get("has more instructions") else ""
         parts += [
             f"## {result['title']}, {cores} core{'s' * (cores > 1)}, {path.parent.name}",
             result["text"],
-            f"<sub>{where['cpu']} ({where['instructions']}), {installed}.</sub>",
+            f"<sub>{where['cpu']} ({held}{where['instructions']}), {installed}.</sub>",
         ]
     text = "\n\n".join(parts) + "\n"
     (RESULTS / "README.md").write_text(text)

@@ -2,9 +2,14 @@
 
 import itertools
 import json
+import os
+import subprocess
+import sys
+import textwrap
 import time
 
 import pytest
+import torch
 
 from benchmarks import gradients, last_layer, nuts, race, report, samplers, startup, trajectories
 
@@ -50,6 +55,26 @@ def test_what_was_measured_first_stands_beside_the_newest(tmp_path, monkeypatch)
     assert "| | against | amd-epyc-avx2, at first | amd-epyc-avx2 | aim |" in page
     assert "| Gradient evaluations, 8 chains | compiled vmap or JAX | 0.50 | 0.90 | 0.9 |" in page
     assert page.count(f"## {gradients.TITLE}") == 1
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one core")
+@pytest.mark.skipif(not torch.backends.cpu.get_cpu_capability().startswith("AVX"), reason="no AVX2")
+def test_two_cores_are_two_threads_and_instructions_are_held_to_the_wish():
+    probe = """
+        import sys, types
+        import torch
+        from benchmarks.__main__ import measure
+
+        def run(clock, quick):
+            return {"title": f"{torch.get_num_threads()} {torch.backends.cpu.get_cpu_capability()}", "text": ""}
+
+        sys.modules["benchmarks.probe"] = types.SimpleNamespace(run=run)
+        measure("probe", 2, "avx2", quick=True)
+    """
+    printed = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(probe)], capture_output=True, text=True, check=True
+    ).stdout
+    assert printed.startswith("2 AVX2, 2 core(s)")
 
 
 def test_samplers_run_and_name_missing_peers(monkeypatch):
