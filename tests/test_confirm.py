@@ -1,6 +1,7 @@
 """Confirmation on fresh seeds: what is stored, what is run again, and what it says of a verdict."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import confirm
@@ -251,6 +252,15 @@ def test_code_that_computes_the_same_keeps_its_sets(course, capsys):
     now.sets[101]["processor"] = "another"
     now.store(file)
     assert "no set comes from this processor" in said(lesson)[1]
+    git = ["git", "-C", str(root), "-c", "user.name=a", "-c", "user.email=a@b"]
+    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "a lesson"]):
+        subprocess.run([*git, *command], check=True)
+    assert "what is committed is not the code" in said(lesson)[1]
+    path.write_text(json.dumps(json.loads(again)))
+    subprocess.run([*git, "commit", "-qam", "the code of the set"], check=True)
+    assert "gives other values of gain" in said(other)[1]
+    code, words = said(lesson)
+    assert code == 0 and "set 101 gives the values of the code that is committed to the last digit" in words
 
 
 def test_jobs_of_an_array_share_the_sets_and_write_no_file_of_another(course, capsys):

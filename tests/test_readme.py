@@ -143,6 +143,10 @@ def test_course_map_says_what_each_lesson_asks_takes_and_needs(course):
 def test_a_class_needs_what_its_hungriest_lesson_needs(course):
     rows = class_needs(course.root).splitlines()
     assert rows[2] == "| [01_one](../lessons/1_a/01_one.ipynb) | 300 | 30 |"
+    seconds = [
+        json.loads(path.read_text())["metadata"]["bdl"]["seconds"] for path in (course.first, course.second)
+    ]
+    assert f"| **all** | | **{sum(seconds)}** |" in rows
     assert rows[-3] == "| 10 | 15 |"  # 10 (1,320 + 130) MB
     lesson = json.loads(course.second.read_text())
     del lesson["metadata"]["bdl"]["megabytes"]

@@ -6,7 +6,8 @@ and the processor, and a digest of the lesson's code. Sets that are there are no
 the code changes, the sets that it was seen on are spent, and the next run takes the next unused ones.
 
 Code that is written differently and computes the same is no new experiment: after such a change `confirm.py --same
-PATH` runs one of the stored sets again, and where each value is the stored one to the last digit all sets stay.
+PATH` runs one of the stored sets again, and where each value is the stored one to the last digit all sets stay. Where
+none was run on this kind of processor, which rounds in its own way, the committed lesson runs as well, to compare.
 
 On a cluster the jobs of an array share the work: job i of n runs `confirm.py --part i/n`, and keeps each set in a file
 of its own, confirmation/<lesson>.sets/<number>.json, so that none writes what another does. When they have ended, any
@@ -24,7 +25,9 @@ import hashlib
 import json
 import os
 import platform
+import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -279,20 +282,45 @@ def keep_sets(path: Path, root: Path = ROOT) -> str:
         )
     if stored.plan != plan(notebook):
         return "FAILED: the plan of its claims has changed, which the sets have seen"
-    number = stored.again_here()
-    if number is None:
-        return "FAILED: no set comes from this processor and these versions, so none can be compared digit by digit"
-    found, claims = run_set(path, number), stored.sets[number].get("claims")
+    number, values = stored.again_here(), "the stored values"
+    if number is not None:
+        before = stored.sets[number]
+    else:
+        number, values = min(stored.sets), "the values of the code that is committed"
+        before = run_committed(path, number, stored.digest, root)
+        if before is None:
+            return (
+                "FAILED: no set comes from this processor and these versions, so none can be compared digit by digit, "
+                "and what is committed is not the code that gave them"
+            )
+    found = run_set(path, number)
     if found is None or "failed" in found:
         return f"FAILED: set {number} {(found or {}).get('failed', 'broke off')}"
-    now, before = (
-        {n: json.dumps(c, sort_keys=True) for n, c in (of or {}).items()} for of in (found["claims"], claims)
+    now, then = (
+        {n: json.dumps(c, sort_keys=True) for n, c in of.get("claims", {}).items()} for of in (found, before)
     )
-    if other := sorted(n for n in now | before if now.get(n) != before.get(n)):  # as text: NaN is NaN
+    if other := sorted(n for n in now | then if now.get(n) != then.get(n)):  # as text: NaN is NaN
         return f"FAILED: set {number} gives other values of {', '.join(other)}; its sets are spent"
     stored.digest = digest(notebook)
     stored.store(file_of(path, root))
-    return f"set {number} gives the stored values to the last digit: {len(stored.sets)} sets are kept"
+    return f"set {number} gives {values} to the last digit: {len(stored.sets)} sets are kept"
+
+
+def run_committed(path: Path, number: int, wanted: str, root: Path) -> dict | None:
+    """What a set of the lesson as git has it gives here; None where that is not the code of digest `wanted`."""
+    name = path.relative_to(root).as_posix()
+    try:
+        shown = subprocess.run(["git", "show", f"HEAD:./{name}"], cwd=root, capture_output=True, check=True)
+        notebook = json.loads(shown.stdout)
+    except (OSError, subprocess.CalledProcessError, ValueError):
+        return None
+    if digest(notebook) != wanted:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / name
+        copy.parent.mkdir(parents=True)
+        copy.write_bytes(shown.stdout)
+        return run_set(copy, number)
 
 
 def table(rows: Iterable[tuple[Claim, Confirmed | None]]) -> str:

@@ -118,7 +118,7 @@ def mutant_score(root: Path = ROOT) -> str:
 def class_needs(root: Path = ROOT) -> str:
     """One row a lesson: the memory and the seconds of its stored run; and what a number of students at once need."""
     lines = ["| lesson | memory (MB) | seconds of one core |", "|---|--:|--:|"]
-    most = 0
+    most = total = 0
     for path in notebooks("lessons", root=root):
         relative = path.relative_to(root / "lessons").as_posix()
         measured = read_notebook(path)["metadata"].get("bdl", {})
@@ -126,9 +126,10 @@ def class_needs(root: Path = ROOT) -> str:
             raise OutOfDate(
                 f"{relative} has no measured memory. Run tools/execute_notebooks.py lessons/{relative}"
             )
-        most = max(most, measured["megabytes"])
+        most, total = max(most, measured["megabytes"]), total + measured["seconds"]
         link = f"[{path.stem}](../lessons/{relative})"
         lines.append(f"| {link} | {measured['megabytes']:,} | {measured['seconds']} |")
+    lines.append(f"| **all** | | **{total:,}** |")
     lines += ["", "| students at once | memory (GB), one lesson open each |", "|--:|--:|"]
     lines += [f"| {n} | {math.ceil(n * (most + LAB_MEGABYTES) / 1000)} |" for n in (10, 30, 100)]
     return "\n".join(lines)
