@@ -62,6 +62,7 @@ COLAB = {
     "scipy": "1.16.3",
     "scikit-learn": "1.6.1",
     "joblib": "1.3.2",  # that of October 2023, the last one looked up: scikit-learn brings it
+    "threadpoolctl": "3.1.0",  # the oldest that this scikit-learn allows
     "scikit-image": "0.25.2",
     "matplotlib": "3.10.0",
     "safetensors": "0.7.0",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from os import PathLike
 from typing import BinaryIO
 
@@ -25,14 +26,20 @@ def photo(name: str, size: int | None = 64, grey: bool = False) -> Tensor:
     Returns:
         (3, size, size), or (1, size, size) for a grey photo or when `grey`.
     """
-    from skimage import data
-
     if name not in PHOTOS:
         raise ValueError(f"Unknown photo {name!r}; choose one of {', '.join(PHOTOS)}, or use bdl.load_image.")
-    pixels = getattr(data, name)()
+    pixels = _decoded(name)
     if name == "astronaut" and size is not None:
         pixels = pixels[:256, 96:352]  # her head: the whole photo is too much for few pixels
     return _as_picture(pixels, size, grey)
+
+
+@cache
+def _decoded(name: str) -> np.ndarray:
+    """The photo's bytes, (height, width) or (height, width, 3): to decode one takes longer than all the rest."""
+    from skimage import data
+
+    return getattr(data, name)()
 
 
 def load_image(source: str | PathLike | BinaryIO, size: int | None = None, grey: bool = False) -> Tensor:

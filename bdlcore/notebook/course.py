@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import platform
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from .. import data
 from .._support import environment, validate
@@ -74,9 +76,10 @@ def setup(threads: int | None = 1) -> Setup:
     """Read BDL_SCALE and BDL_SEED, choose the device, set the plot style, let the allocator keep freed memory.
 
     Args:
-        threads: of PyTorch, at small scale; None leaves it its own choice, which is faster where networks convolve
-            pictures. Where tensors are small a second thread waits for the first more than it computes: with two, a
-            lesson of 91 seconds has taken 407. Cores then are for `Setup.each`.
+        threads: of PyTorch, and of the BLAS of NumPy and SciPy, at small scale; None leaves them their own choice,
+            which is faster where networks convolve pictures. Where tensors are small a second thread waits for the
+            first more than it computes: with two, a lesson of 91 seconds has taken 407. Cores then are for
+            `Setup.each`.
     """
     from . import plots
 
@@ -88,6 +91,9 @@ def setup(threads: int | None = 1) -> Setup:
     _keep_freed_memory()
     if scale == "small" and threads is not None:
         torch.set_num_threads(threads)
+        threadpool_limits(threads)
+        for library in ("OPENBLAS", "OMP", "MKL"):  # for those that are loaded later: SciPy's, scikit-learn's
+            os.environ.setdefault(f"{library}_NUM_THREADS", str(threads))
     device = torch.device("cuda" if scale == "paper" and torch.cuda.is_available() else "cpu")
     return Setup(device, scale, shift)
 

@@ -274,7 +274,7 @@ def test_from_release_to_gradebook_whatever_is_handed_in(course):
     hand_in(root, "crashing", solved | {"solution-2": "import os\nos._exit(1)"})
     for number, first in enumerate(TAMPERING.values()):
         hand_in(root, f"tampering-{number}", {"solution-1": f"{WRONG}\n{first}"}, first=first)
-    _nbgrader(root, "autograde", "--create", "--ExecuteAll.timeout=40")
+    _nbgrader(root, "autograde", "--create", "--ExecuteAll.timeout=25")
     from nbgrader.api import Gradebook
 
     scores = {}

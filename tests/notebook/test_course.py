@@ -1,5 +1,10 @@
 """What every notebook starts with, against the environment variables that it reads."""
 
+import os
+import subprocess
+import sys
+import textwrap
+
 import pytest
 import torch
 
@@ -55,6 +60,22 @@ def test_small_tensors_get_one_thread(monkeypatch, scale, asked, threads):
         assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)
+
+
+def test_what_scipy_and_numpy_call_has_one_thread_as_well():
+    """Theirs are libraries of their own, some of them loaded after the set-up."""
+    program = """
+        import bdlcore as bdl
+        bdl.setup()
+        import numpy, scipy.linalg, sklearn.decomposition
+        from threadpoolctl import threadpool_info
+        print({pool["num_threads"] for pool in threadpool_info()})
+    """
+    free = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    printed = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=True, env=free
+    ).stdout
+    assert printed == "{1}\n"
 
 
 def test_a_number_of_threads_that_is_none_is_refused():
