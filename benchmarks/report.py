@@ -175,7 +175,10 @@ def _against_best(newest: Iterable[dict], first: Iterable[dict]) -> list[str]:
         cells = ["–" if leads[i] is None else f"{leads[i]:.2f}" for leads in found.values()]
         what = ", ".join(part for part in (title, network, case) if part)
         lines.append(f"| {what} | {words} | {' | '.join(cells)} | {aim:g} |")
-    return [
+    said = [
         "How many times as fast as its best rival bdlcore is on one core, median over rounds; below 1 it loses:",
         "\n".join(lines),
     ]
+    limited = (name for name in found if any(r["machine"].get("has more instructions") for r in races[name]))
+    said += [f"{name}: held to these instructions, which most laptops have; it has more." for name in limited]
+    return said
