@@ -129,7 +129,6 @@ def run(clock: Callable[[], float], quick: bool = False) -> dict:
     text += (
         f"\n\nIn brackets: how many times the loop's speed, median of {rounds} rounds taken in turns. Stacking pays "
         "where a network is so small that calling the operations costs more than doing them. At 28 × 28 pixels it does "
-        "not: a CPU goes member by member there, as the loop does, and what keeping a stack costs remains, some 3 to 7 "
-        "per cent on two cores."
+        "not: a CPU goes member by member there, as the loop does."
     )
     return {"title": TITLE, "rows": rows, "text": text}
