@@ -69,6 +69,13 @@ def draw(n):
     return b"\\x89PNG %d" % n
 """
 
+BUSY = """
+import time
+end = time.process_time() + 2
+while time.process_time() < end:
+    pass
+"""
+
 # name: (its cells, the tests that must not pass, what the failure must say)
 NOTEBOOKS = {
     "fine": (
@@ -95,7 +102,7 @@ NOTEBOOKS = {
     ),
     "dies": (["import os; os._exit(1)"], {"Cell 0": "failure"}, "The kernel died"),
     "endless": (["import time; time.sleep(600)"], {"Cell 0": "failure"}, "Timeout of"),
-    "late": (["1"], {"run time": "failure"}, "at most"),
+    "late": ([BUSY], {"run time": "failure"}, "at most"),
     "unregistered": (
         ["class bdl:\n    demo = print", "bdl.demo('nothing')"],
         {"live demos": "failure"},
