@@ -261,6 +261,8 @@ def test_code_that_computes_the_same_keeps_its_sets(course, capsys):
     assert "gives other values of gain" in said(other)[1]
     code, words = said(lesson)
     assert code == 0 and "set 101 gives the values of the code that is committed to the last digit" in words
+    Confirmation("1_a/01_one", "of other code").store(file)
+    assert said(lesson) == (0, "1_a/01_one: nothing to compare: no sets are stored\n")
 
 
 def test_jobs_of_an_array_share_the_sets_and_write_no_file_of_another(course, capsys):

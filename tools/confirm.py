@@ -276,10 +276,10 @@ def keep_sets(path: Path, root: Path = ROOT) -> str:
     """
     stored = Confirmation.load(file_of(path, root))
     notebook = json.loads(path.read_text(encoding="utf-8"))
-    if stored is None or stored.digest == digest(notebook):
-        return "nothing to compare: " + (
-            "no sets are stored" if stored is None else "the code has not changed"
-        )
+    if stored is None or not stored.sets:
+        return "nothing to compare: no sets are stored"
+    if stored.digest == digest(notebook):
+        return "nothing to compare: the code has not changed"
     if stored.plan != plan(notebook):
         return "FAILED: the plan of its claims has changed, which the sets have seen"
     number, values = stored.again_here(), "the stored values"
