@@ -12,6 +12,8 @@ from pathlib import Path
 
 import torch
 
+from bdlcore._support.processor import name as processor_name
+
 from .race import best, ratio
 
 RESULTS = Path(__file__).parent / "results"
@@ -21,11 +23,6 @@ _PACKAGES = ("torch", "jax", "blackjax", "numpyro", "pyro-ppl", "hamiltorch", "l
 
 def machine(cores: int) -> dict[str, str | int | bool]:
     """What a reader needs to know of the machine to read the numbers."""
-    cpu = platform.processor()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line]
-        cpu = names[0] if names else cpu
     versions = {}
     for package in _PACKAGES:
         try:
@@ -33,7 +30,7 @@ def machine(cores: int) -> dict[str, str | int | bool]:
         except metadata.PackageNotFoundError:
             versions[package] = "not installed"
     return {
-        "cpu": cpu,
+        "cpu": processor_name(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "has more instructions": "ATEN_CPU_CAPABILITY" in os.environ,
         "cores in the machine": os.cpu_count() or 0,

@@ -7,10 +7,11 @@ import platform
 import threading
 import time
 from importlib import metadata
-from pathlib import Path
 
 import psutil
 import torch
+
+from bdlcore._support import processor
 
 PACKAGES = ("bdlcore", "torch", "torchvision", "numpy", "scikit-learn", "scikit-image")
 
@@ -32,12 +33,8 @@ def choose_device(name: str) -> torch.device:
 
 def machine(device: torch.device) -> dict[str, object]:
     """What a reader needs to know of the machine to read seconds and values."""
-    cpu, info = platform.processor(), Path("/proc/cpuinfo")
-    if info.exists():
-        names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line]
-        cpu = names[0] if names else cpu
     found = {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else cpu or platform.machine(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else processor.name(),
         "kind": device.type,
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "threads": torch.get_num_threads(),

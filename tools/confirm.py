@@ -38,6 +38,7 @@ from pathlib import Path
 from execute_notebooks import FAILURES, ROOT, execute, notebooks
 from nbclient.exceptions import CellExecutionError
 
+from bdlcore._support import processor
 from bdlcore.notebook.claims import DECIDED, Claim, combined, stored_claims
 
 FOLDER = "confirmation"
@@ -230,17 +231,7 @@ def result_of(claims: Sequence[Claim], seconds: float) -> dict:
 def where() -> dict[str, str]:
     """The versions and the processor that a set ran on."""
     versions = [f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in PACKAGES)]
-    return {"versions": ", ".join(versions), "processor": processor()}
-
-
-def processor() -> str:
-    """Its name where the system tells it, else its kind."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    return {"versions": ", ".join(versions), "processor": processor.name()}
 
 
 def warned(notebook: Mapping) -> dict[str, str]:

@@ -6,6 +6,7 @@ from conjugate import conjugate
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import bdlcore as bdl
+from bdlcore._support import processor
 
 
 @pytest.mark.parametrize("T", [0.5, 1.0, 2.0])
@@ -154,8 +155,8 @@ def test_a_gradient_makes_neither_views_of_weights_nor_memory_anew():
     with Counted() as counted:
         density.gradient(theta)
     # weights 1; forward 3 layers, 3 transposes, 2 activations; slope 2; backward 3 sums, 3 products, a copy,
-    # 4 transposes, 2 products with W, 2 derivatives; prior 4
-    assert counted.operations <= 32
+    # 4 transposes, 2 products with W, 2 derivatives; prior 4. Where tanh is made of a sigmoid, 2 more for each
+    assert counted.operations <= 32 + 4 * processor.vector_functions_are_slow()
 
 
 def test_many_small_products_are_one_call_of_the_matrix_library(monkeypatch):
