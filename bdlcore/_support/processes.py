@@ -6,6 +6,7 @@ its own or none, and no GPU needs room for what others have computed.
 
 from __future__ import annotations
 
+import atexit
 import math
 from collections.abc import Callable
 from datetime import timedelta
@@ -41,6 +42,7 @@ class Processes:
                     f"bdlcore, start {restarts()}", store
                 )  # old addresses stay in torchrun's
                 dist.init_process_group("gloo", store=store, rank=rank, world_size=count, timeout=PATIENCE)
+                atexit.register(_leave)
             self.group, Processes.stays = dist.group.WORLD, True
         if self.group is not None:
             self.rank, self.count = dist.get_rank(), dist.get_world_size()
@@ -109,3 +111,9 @@ class Processes:
             raise RuntimeError(
                 f"Another process of this run has ended ({error}). What has been saved is whole: start the run again."
             ) from error
+
+
+def _leave() -> None:
+    """End the group before Python does: gloo's threads, where they still run then, now and then abort the process."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
