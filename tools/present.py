@@ -103,13 +103,14 @@ def build(folder: Path = PAGES, lesson: str = "", root: Path = ROOT) -> list[Pat
     return [folder / f"{name}.ipynb" for name in pages]
 
 
-def command(folder: Path, *more: str) -> list[str]:
-    """Voilà on a folder, for this machine alone."""
+def command(folder: Path, *more: str, idle: int = 60) -> list[str]:
+    """Voilà on a folder, for this machine alone; the kernel of a page ends that was closed for `idle` seconds."""
     return [
         *(sys.executable, "-m", "voila", str(folder), "--template=course", "--show_tracebacks=True"),
         *("--Voila.ip=localhost", "--classic-tree"),
-        # the kernel of a page that was closed ends, and frees its memory
-        *("--MappingKernelManager.cull_interval=30", "--MappingKernelManager.cull_idle_timeout=60", *more),
+        f"--MappingKernelManager.cull_interval={idle // 2}",
+        f"--MappingKernelManager.cull_idle_timeout={idle}",
+        *more,
     ]
 
 
