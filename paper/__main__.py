@@ -81,7 +81,7 @@ def listing(folder: Path = results.FOLDER) -> str:
             cells, stored = each.cells(size), results.read(each, size, folder)["cells"]
             took = sum(cell["seconds"] for cell in stored)
             known = f", {len(stored)} stored, which took {duration(took)}" if stored else ""
-            lines.append(f"    {size:5} {len(cells)} cells{known}")
+            lines.append(f"    {size:5} {len(cells)} cell{'s' * (len(cells) != 1)}{known}")
     lines.append(
         "\npython -m paper NAME runs one, --estimate measures what it will take, --size says how large."
     )
