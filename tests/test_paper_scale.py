@@ -46,7 +46,9 @@ TINY = {
 }
 # The path is the same for any number of seeds, so two do, but for lessons that name five of them or have three photos.
 FIVE_NEEDED, ITS_PHOTOS = {"02", "03", "06", "11"}, {"07"}
-FEW_PIXELS = {"06": (3, 16, 16)}  # features are raw pixels too, and solving for 3,072 of them takes half a minute
+FEW_PIXELS = {
+    "06": (3, 16, 16)
+}  # features are raw pixels too, and solving for 3,072 of them takes half a minute
 CLAIM = bdl.claim
 STEPS = {"steps": 4, "refine_steps": 4, "initial_steps": 4, "warmup": 10, "leapfrog_steps": 2, "thinning": 1}
 
