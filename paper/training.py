@@ -9,17 +9,26 @@ import bdlcore as bdl
 from .experiment import Settings
 
 
-def halves(model: bdl.Model, x: Tensor, y: Tensor, settings: Settings, members: int, seed: int):
+def halves(
+    model: bdl.Model,
+    x: Tensor,
+    y: Tensor,
+    settings: Settings,
+    members: int,
+    seed: int,
+    initial: bdl.Stack | None = None,
+):
     """An ensemble, and MultiSWAG around its members as they were half-way.
 
-    From draws of the prior all members are trained by Adam for half of the steps. From there the ensemble goes on as it
-    was, and SGD with momentum takes as many steps, from which SWAG's snapshots are spread evenly.
+    From draws of the prior, or `initial`, all members are trained by Adam for half of the steps. From there the
+    ensemble goes on as it was, and SGD with momentum takes as many steps, over which SWAG's snapshots are spread.
 
     Args:
         model, x, y: model and training data.
         settings: with steps, lr, batch, snapshots, rank and draws (of each member's Gaussian).
         members: of both.
         seed: of both.
+        initial: where the members begin.
 
     Returns:
         the ensemble and MultiSWAG, two posteriors.
@@ -27,9 +36,10 @@ def halves(model: bdl.Model, x: Tensor, y: Tensor, settings: Settings, members: 
     first = settings["steps"] // 2
     second = settings["steps"] - first
     common = {"batch_size": settings["batch"], "seed": seed}
-    start = bdl.ensemble(model, x, y, members=members, steps=first, lr=settings["lr"], **common)
-    initial = {"members": len(start.stack), "initial": start.stack, **common}
-    trained = bdl.ensemble(model, x, y, steps=second, lr=settings["lr"], **initial)
+    adam = {"lr": settings["lr"], **common}
+    start = bdl.ensemble(model, x, y, members=members, steps=first, initial=initial, **adam)
+    half_way = {"members": len(start.stack), "initial": start.stack}
+    trained = bdl.ensemble(model, x, y, steps=second, **half_way, **adam)
     wandered = bdl.swag(
         model,
         x,
@@ -38,7 +48,8 @@ def halves(model: bdl.Model, x: Tensor, y: Tensor, settings: Settings, members: 
         snapshots=settings["snapshots"],
         every=max(1, second // settings["snapshots"]),
         rank=settings["rank"],
-        **initial,
+        **half_way,
+        **common,
     )
     return trained, wandered
 

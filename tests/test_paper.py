@@ -302,3 +302,20 @@ def test_missing_data_are_named_and_other_experiments_go_on(monkeypatch, tmp_pat
     said = capsys.readouterr().err
     assert "collapse: MNIST is not in" in said and "BDL_DATA" in said and "bdl.data.digits()" in said
     assert "--size tiny needs no data that are not embedded" in said
+
+
+def test_priors_are_compared_from_the_same_weights_by_the_same_steps(monkeypatch):
+    """In theta, weights in units of the prior's std, both would grow with the prior and be compared instead of it."""
+    from paper.experiments import prior_std
+
+    seen = []
+
+    def noted(model, x, y, settings, members, seed, initial):
+        seen.append((initial.weights, settings["lr"] * model.layout.scale(initial.theta)[0]))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(prior_std, "halves", noted)
+    for std in (0.1, 3.0):
+        with pytest.raises(KeyboardInterrupt):
+            prior_std.run(prior_std.EXPERIMENT.sizes["tiny"], {"seed": 0, "std": std}, CPU)
+    torch.testing.assert_close(seen[0], seen[1])
