@@ -19,8 +19,8 @@ def name() -> str:
 def vector_functions_are_slow() -> bool:
     """Whether PyTorch's tanh takes ten times as long as it needs, on a processor that is not Intel's.
 
-    PyTorch leaves tanh, exp, log, sin and erf of floats to Intel's MKL where it was built with it. MKL has no fast
-    code of these for other makers' processors. What PyTorch computes itself, such as the sigmoid, is fast on all.
+    PyTorch leaves tanh, exp, log, sin and erf of floats to Intel's MKL where it was built with it, whose code of these
+    is slow on other makers' processors. What PyTorch computes itself, such as the sigmoid, is fast on all.
     """
     maker = _told("vendor_id") or platform.processor()
     return torch.backends.mkl.is_available() and "GenuineIntel" not in maker

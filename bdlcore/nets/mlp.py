@@ -27,7 +27,7 @@ _MINUS_ONE = torch.tensor(-1.0)
 
 
 def _tanh_by_sigmoid_(x: Tensor) -> Tensor:
-    """tanh x = 2 sigmoid(2 x) - 1, in place; its error is a unit in the last place of 1, also where tanh x is small."""
+    """tanh x = 2 sigmoid(2 x) - 1, in place, to two units in the last place of 1, also where tanh x is small."""
     return torch.add(_MINUS_ONE, x.mul_(2).sigmoid_(), alpha=2, out=x)
 
 
